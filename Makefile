@@ -1,0 +1,50 @@
+# `make` lists what there is to do. All of it runs in an environment of its own (.venv), made when it is first needed,
+# and again when pyproject.toml has changed; once it is there, no network is needed.
+
+VENV  := $(CURDIR)/.venv
+CACHE := $(CURDIR)/.cache
+READY := $(VENV)/.ready
+
+# What is installed here comes first; mkfs and mount are where ordinary users don't look.
+export PATH := $(VENV)/bin:$(CACHE)/programs/usr/bin:$(PATH):/usr/sbin:/sbin
+
+.PHONY: help run test check lint types format bench docs clean
+.DEFAULT_GOAL := help
+
+help: ## list this
+	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: $(READY) ## watch the sidecar at work on a small cache until Ctrl-C (DURATION=30: for so many seconds)
+	@PYTHONPATH=tests python -m demo $(if $(DURATION),--duration $(DURATION))
+
+test: $(READY) ## run all tests (TESTS=tests/gc: some of them); programs that they need are installed where that may be
+	@tools/setup programs $(CACHE)/programs
+	@pytest -q --durations=10 $(TESTS)
+
+check: lint types test ## all that has to pass: lint, types and test
+
+lint: $(READY) ## look for mistakes, for other formatting, and for imports that go up
+	@ruff check
+	@ruff format --check
+	@lint-imports --no-logo
+
+types: $(READY) ## check the types
+	@mypy
+
+format: $(READY) ## format the code, and mend what can be mended without thinking
+	@ruff check --fix --quiet || true
+	@ruff format
+
+bench: $(READY) ## measure what it costs; prints each figure beside its goal
+	@PYTHONPATH=tests python -m bench
+
+docs: $(READY) ## make what is made from the code: docs/metrics.md and the config's JSON schema
+	@python -m gcsidecar.sidecar.metrics.docs >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
+	@python -m gcsidecar.sidecar.config.schema >config/schema.new && mv config/schema.new config/gcsidecar.schema.json
+
+clean: ## remove all that was made here
+	@rm -rf "$(VENV)" "$(CACHE)" build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml tools/setup
+	@tools/setup environment $(VENV)
+	@touch $@

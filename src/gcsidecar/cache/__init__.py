@@ -1,0 +1,1 @@
+"""Folders on disk as Disposables: roots, leases, sizes, eviction, removal, watching."""

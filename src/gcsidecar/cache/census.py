@@ -1,0 +1,374 @@
+"""The census of a root: which folders there are, what is known of each, and their totals.
+
+Hints make it quick (`refresh`), scanning makes it right (`reconcile`). One lock guards it, held for moments only: never
+over a listing, a walk or a deletion.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fnmatch
+import heapq
+import os
+import threading
+from typing import TYPE_CHECKING, Protocol
+
+from gcsidecar.cache.folder import Folder, Home
+from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.lookout import Leases, Lookout, LookoutHome
+from gcsidecar.cache.names import named
+from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.tally import Amount, RootTally, Totals
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcsidecar.cache.sizes import TreeSize
+    from gcsidecar.gc.clock import Clock
+    from gcsidecar.gc.disposable import ResourceTracker
+
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+# After so many folders a reconcile lets others have a turn.
+CHUNK = 64
+# A folder that changed twice within one tick of its filesystem's clock may show the same times both times (4 ms on
+# ext4, 2 s on some others), so one that changed since the last reconcile but one is looked at again.
+RECENT_SECONDS = 120.0
+# Another thread may change what is known of a folder while it is looked at: so often it is looked at anew.
+ATTEMPTS = 3
+
+
+class Watch(Protocol):
+    """Watches folders, so that their changes are heard of."""
+
+    def add(self, name: str, /) -> bool:
+        """Watch a folder, before it is looked at, so that nothing is missed between; False where it can't be."""
+
+    def add_above(self, path: str) -> None:
+        """Watch a directory above folders; before it is listed."""
+
+    def remove(self, name: str) -> None:
+        """Watch it no longer."""
+
+    def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """A folder arrived, lost its last lease or has new entries: its size may have changed."""
+
+
+class _NoWatch:
+    def add(self, _name: str, /) -> bool:
+        """Nothing is watched."""
+        return True
+
+    def add_above(self, path: str) -> None:
+        """Nothing is watched."""
+
+    def remove(self, name: str) -> None:
+        """Nothing is watched."""
+
+    def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """Nothing is measured."""
+
+
+NO_WATCH = _NoWatch()
+
+
+class CensusHome(Home, LookoutHome, Protocol):
+    """What the census needs of its root."""
+
+
+class Census:
+    """The folders of one root.
+
+    Args:
+        root: Whose.
+        tracker: With whom each folder registers.
+        watch: Told of folders that come, change and go.
+        clock: Both clocks.
+    """
+
+    def __init__(self, root: CensusHome, tracker: ResourceTracker, watch: Watch, clock: Clock) -> None:
+        self._root = root
+        self._tracker = tracker
+        self._watch = watch
+        self._clock = clock
+        self._pinned = [named(glob) for glob in root.spec.keep]
+        self._glob = FolderGlob(root.spec.folders, root.patterns)
+        self.lookout = Lookout(root, clock)
+        self._lock = threading.RLock()
+        self._folders: dict[str, Folder] = {}
+        self._totals = Totals()
+        self._young: list[tuple[float, str]] = []
+        self.version = 0  # goes up with every change that a plan may depend on
+        self.complete = False  # whether it has been reconciled once
+
+    # What is known
+
+    def folders(self) -> list[Folder]:
+        """All folders, in no particular order."""
+        with self._lock:
+            return list(self._folders.values())
+
+    def get(self, name: str) -> Folder | None:
+        """One folder, or none of that name."""
+        return self._folders.get(name)
+
+    def is_folder_name(self, name: str) -> bool:
+        """Whether a path relative to the root can be a folder's."""
+        return self._glob.matches(name)
+
+    def is_above_folders(self, name: str) -> bool:
+        """Whether folders may lie below this path."""
+        return name.count("/") + 1 < self._glob.depth
+
+    @property
+    def known_bytes(self) -> int:
+        """What all measured folders take."""
+        with self._lock:
+            return self._totals.disk_bytes
+
+    @property
+    def count(self) -> int:
+        """How many folders there are."""
+        return len(self._folders)
+
+    def tally(self, top: int, own_bytes: int) -> RootTally:
+        """The totals now, with the `top` largest folders."""
+        now = self._clock.time()
+        with self._lock:
+            by_state = self._totals.by_state()
+            largest = heapq.nlargest(top, self._folders.values(), key=lambda f: (f.disk_bytes or 0, f.name))
+            shown = tuple(folder.shown(now) for folder in largest)
+            oldest = [f.oldest_lease_at for f in self._folders.values() if f.oldest_lease_at is not None]
+            totals = (self._totals.unmeasured, self._totals.leases, self._totals.stale_leases)
+        rest = sum(by_state.values(), Amount())
+        for share in shown:
+            rest -= Amount(1, share.disk_bytes, share.inodes)
+        return RootTally(by_state, *totals, min(oldest, default=None), shown, rest, own_bytes)
+
+    # What is found
+
+    def reconcile(self) -> Iterator[None]:
+        """Make it right: names, times and leases, no sizes. Gives others a turn now and then.
+
+        Raises:
+            OSError: The root can't be listed; what was known stays.
+        """
+        seen: set[str] = set()
+        new: list[tuple[int, str]] = []
+        beside = self._where_to_look_beside()
+        for number, found in enumerate(self._glob.list(self._root.fd, self._watch.add_above)):
+            seen.add(found.name)
+            folder = self._folders.get(found.name)
+            if folder is None and self.complete:
+                new.append((found.status.st_ctime_ns, found.name))
+            elif folder is None or self._may_have_changed(folder, found.status):
+                self.refresh(found.name, beside=beside(found.name))
+            if number % CHUNK == CHUNK - 1:
+                yield
+        # They arrive one after the other, the one that was there first before the others, however they are listed.
+        for number, (_, name) in enumerate(sorted(new)):
+            self.refresh(name, beside=beside(name))
+            if number % CHUNK == CHUNK - 1:
+                yield
+        for name in [name for name in list(self._folders) if name not in seen]:
+            self.refresh(name)
+        self.refresh_beside()
+        self.complete = True
+
+    def _where_to_look_beside(self) -> Callable[[str], bool]:
+        """Beside every folder, unless that would list a directory once for each: 10,000 took a minute."""
+        if not self._root.patterns.lists_beside:
+            return lambda _name: True
+        names = {found.name for found in self._glob.list(self._root.fd)}
+        return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
+
+    def _may_have_changed(self, folder: Folder, status: os.stat_result) -> bool:
+        """A folder whose mtime and ctime stand still has the same entries; only heartbeats are touched without that."""
+        if (folder.mtime_ns, folder.ctime_ns) != (status.st_mtime_ns, status.st_ctime_ns):
+            return True
+        if folder.identity != (status.st_dev, status.st_ino) or folder.unreadable:
+            return True
+        beats = self.lookout.beats and folder.leases > 0
+        recent = status.st_ctime > self._clock.time() - RECENT_SECONDS
+        return beats or recent or not self._root.patterns.shows_in_mtime
+
+    def refresh_beside(self) -> None:
+        """Look anew at each folder beside which a lease came or went, with one listing for all.
+
+        Raises:
+            OSError: The root can't be listed.
+        """
+        with self._lock:
+            known = frozenset(self._folders)
+        found = self._root.patterns.folders_with_lease_beside(self._root.fd, known)
+        with self._lock:
+            names = [f.name for f in self._folders.values() if (f.name in found) != (f.beside > 0)]
+        for name in names:
+            self.refresh(name)
+
+    def refresh(self, name: str, *, beside: bool = True) -> None:
+        """Look at one folder anew: whether it is there, its times, its leases; not `beside` it if none are there."""
+        if self._glob.matches(name):
+            for _ in range(ATTEMPTS):
+                if self._refreshed(name, beside=beside):
+                    return
+
+    def gone(self, name: str) -> None:
+        """The directory that had this name is deleted or elsewhere: what has it now arrived anew, and is not watched.
+
+        Its identity alone doesn't show that: ext4 and tmpfs give the number of a deleted directory to the next one.
+        """
+        known = self._folders.get(name)
+        if known is not None and not known.evicting:
+            self._drop(known)
+        self.refresh(name)
+
+    def _refreshed(self, name: str, *, beside: bool) -> bool:
+        """Look at it once; False where that came to nothing, since it was replaced meanwhile, on disk or here."""
+        known = self._folders.get(name)
+        if known is not None and known.evicting:
+            return True
+        watched = known is not None or self._watch.add(name)
+        try:
+            fd = open_beneath(self._root.fd, name, _FLAGS)
+        except OSError as error:
+            return self._unopened(name, known, error)
+        if not watched:  # it was not there a moment ago, and is now
+            self._watch.add(name)
+        try:
+            leases = self.lookout.look_after(fd, name, known, beside=beside)
+            status = os.fstat(fd)
+            return status.st_nlink > 0 and self._take_in(name, known, status, leases)
+        except FileNotFoundError:
+            return False
+        finally:
+            os.close(fd)
+
+    def _unopened(self, name: str, known: Folder | None, error: OSError) -> bool:
+        if error.errno not in _NOT_THERE:
+            with contextlib.suppress(OSError):
+                status = os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
+                return self._take_in(name, known, status, None)
+        if known is None:
+            self._watch.remove(name)
+        elif not known.evicting:  # else it isn't there since it is being evicted, which may be undone
+            self._drop(known)
+        return True
+
+    def _take_in(self, name: str, known: Folder | None, status: os.stat_result, leases: Leases | None) -> bool:
+        """Take in what was found; False where it is another folder than the one that was known."""
+        if known is not None and known.identity != (status.st_dev, status.st_ino):
+            if not known.evicting:
+                self._drop(known)
+            return known.evicting
+        now = self._clock.time()
+        with self._lock:
+            if self._folders.get(name) is not known:
+                return False
+            arrived = known is None
+            folder = self._arrive(name, status, now) if known is None else known
+            had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
+            folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+            folder.unreadable = leases is None
+            if leases is not None:
+                _set_leases(folder, leases)
+            self._account(folder, now)
+            self.version += folder.last_used() != last_used
+        if arrived:
+            self._tracker.register(folder)
+        if arrived or had != (folder.mtime_ns, folder.ctime_ns) or (had_leases and not folder.leases):
+            self._watch.changed(folder, arrived=arrived)
+        return True
+
+    def _arrive(self, name: str, status: os.stat_result, now: float) -> Folder:
+        pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
+        # Without a history nobody knows when that arrived which was there at the start.
+        folder = Folder(self._root, name, status, pinned=pinned, arrived_at=now if self.complete else None)
+        self._folders[name] = folder
+        if folder.young_until > now:
+            heapq.heappush(self._young, (folder.young_until, name))
+        return folder
+
+    def _account(self, folder: Folder, now: float) -> None:
+        share = folder.new_share(now)
+        if share != folder.share:
+            self._totals.replace(folder.share, share)
+            folder.share = share
+            self.version += 1
+
+    def _forget(self, folder: Folder) -> None:
+        self._totals.replace(folder.share, None)
+        folder.share = None
+        if self._folders.get(folder.name) is folder:
+            del self._folders[folder.name]
+        self.lookout.forget(folder.name)
+        self.version += 1
+
+    def _drop(self, folder: Folder) -> None:
+        self._watch.remove(folder.name)
+        with self._lock:
+            self._forget(folder)
+        self._tracker.unregister(folder)
+
+    # What happens
+
+    def changed(self) -> None:
+        """Something that plans depend on has changed elsewhere."""
+        with self._lock:
+            self.version += 1
+
+    def grow_up(self) -> float | None:
+        """Let those be idle that are young no longer; returns when the next one will be, POSIX seconds, or none."""
+        now = self._clock.time()
+        with self._lock:
+            while self._young and self._young[0][0] <= now:
+                _, name = heapq.heappop(self._young)
+                folder = self._folders.get(name)
+                if folder is not None and folder.share is not None:
+                    self._account(folder, now)
+            return self._young[0][0] if self._young else None
+
+    def measured(self, folder: Folder, size: TreeSize) -> None:
+        """Take in the size of a folder."""
+        now = self._clock.time()
+        with self._lock:
+            if folder.share is None:
+                return
+            folder.measured(size, now, atime=self._root.spec.last_used == "atime")
+            self._account(folder, now)
+            self.version += 1
+
+    @contextlib.contextmanager
+    def evicting(self, folder: Folder) -> Iterator[None]:
+        """While it is being taken away nobody looks for it; it is gone afterwards, or watched and looked at again."""
+        # A watch follows its inode: taken off first, or the deletion of every entry would be told.
+        self._watch.remove(folder.name)
+        folder.evicting = True
+        gone = False
+        try:
+            yield
+            gone = True
+        finally:
+            folder.evicting = False
+            if gone:
+                self._drop(folder)
+            else:
+                self._watch.add(folder.name)
+                self.refresh(folder.name)
+        # Its name may have been taken anew while it was away.
+        self.refresh(folder.name)
+
+    def clear(self) -> None:
+        """Forget all folders; they are registered no longer."""
+        for folder in self.folders():
+            self._drop(folder)
+
+
+def _set_leases(folder: Folder, leases: Leases) -> None:
+    folder.leases = len(leases.holding)
+    folder.beside = sum(not lease.inside for lease in leases.holding)
+    folder.stale_leases = leases.stale
+    times = [lease.mtime for lease in leases.holding]
+    folder.oldest_lease_at = min(times, default=None)
+    folder.lease_at = max([folder.lease_at, *times])

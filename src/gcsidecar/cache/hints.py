@@ -1,0 +1,144 @@
+"""Hints about one root: what watching tells, gathered until somebody has time to look.
+
+Listeners run in the watching thread, so they only take a note here.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from gcsidecar.cache.inotify import Change, ChangeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.root import Root
+    from gcsidecar.cache.watch import Watcher
+
+
+class Place(NamedTuple):
+    """The key of a watched directory: whose it is, and its path in the root; with a slash at its end above folders."""
+
+    owner: int
+    name: str
+
+
+@dataclass(slots=True)
+class Noted:
+    """What there is to look at.
+
+    Attributes:
+        names: Folders to be looked at.
+        gone: Folders whose directory was deleted or moved, and which are to be looked at for what has the name now.
+        beside: Whether a lease beside some folder came or went.
+        everything: Whether hints were lost, so that all has to be looked at.
+        changed: Folders whose size may have changed, and whether each just arrived.
+    """
+
+    # In the order in which they were heard of: it decides which of two that arrive together was there first.
+    names: dict[str, None] = field(default_factory=dict)
+    gone: dict[str, None] = field(default_factory=dict)
+    beside: bool = False
+    everything: bool = False
+    changed: dict[str, bool] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.names or self.gone or self.beside or self.everything or self.changed)
+
+
+class Hints:
+    """Watches one root's folders, and keeps what it hears. It is the `Watch` of that root's census.
+
+    Args:
+        watcher: The process's one watcher.
+        path: The root's path.
+        wake: Called when there is something to look at; must return at once.
+    """
+
+    def __init__(self, watcher: Watcher, path: str, wake: Callable[[], None]) -> None:
+        self._watcher = watcher
+        self._path = path
+        self._wake = wake
+        self._lock = threading.Lock()
+        self._noted = Noted()
+        self._above: set[str] = set()
+        self._root: Root | None = None
+        self._refused: set[str] = set()
+
+    def attach(self, root: Root) -> None:
+        """Begin to watch the root itself."""
+        self._root = root
+        self._watcher.add(self._path, Place(id(self), ""), self._heard)
+
+    def detach(self) -> None:
+        """Watch the root no longer; its folders have been dropped already."""
+        for above in self._above:
+            self._watcher.remove(Place(id(self), above))
+        self._above.clear()
+        self._watcher.remove(Place(id(self), ""))
+        self._root = None
+
+    def add(self, name: str) -> bool:
+        """Watch a folder for leases that come, go or are touched; False where it can't be (yet)."""
+        root = self._root
+        if root is None:
+            return False
+        path, place = f"{self._path}/{name}", Place(id(self), name)
+        watched = self._watcher.add(path, place, self._heard, interesting=root.patterns.is_inside)
+        (self._refused.discard if watched else self._refused.add)(name)
+        return watched
+
+    def add_above(self, path: str) -> None:
+        """Watch a directory above folders for folders that come and go, until the root is watched no longer."""
+        if self._root is not None:
+            self._above.add(f"{path}/")
+            self._watcher.add(f"{self._path}/{path}", Place(id(self), f"{path}/"), self._heard)
+
+    def remove(self, name: str) -> None:
+        """Watch a folder no longer."""
+        self._refused.discard(name)
+        self._watcher.remove(Place(id(self), name))
+
+    def try_again(self) -> None:
+        """Watch what could not be watched so far: there may be watches again, or permission."""
+        self._watcher.add(self._path, Place(id(self), ""), self._heard)
+        for name in list(self._refused):
+            self.add(name)
+
+    def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """Note that a folder's size may have changed."""
+        with self._lock:
+            self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
+
+    def take(self) -> Noted:
+        """All that was noted since the last time."""
+        with self._lock:
+            noted, self._noted = self._noted, Noted()
+        return noted
+
+    def _heard(self, change: Change) -> None:
+        with self._lock:
+            self._note(change)
+        self._wake()
+
+    def _note(self, change: Change) -> None:
+        root = self._root
+        if root is None:
+            return
+        if change.kind is ChangeKind.OVERFLOW:
+            self._noted.everything = True
+            return
+        watched = change.directory.name if isinstance(change.directory, Place) else ""
+        if watched and not watched.endswith("/"):
+            (self._noted.gone if change.kind is ChangeKind.GONE else self._noted.names)[watched] = None
+        elif not change.name:
+            self._noted.everything = True
+        elif root.patterns.is_beside(watched + change.name):
+            self._noted.beside = True
+        elif root.census.is_folder_name(watched + change.name):
+            self._noted.names[watched + change.name] = None
+        elif root.census.is_above_folders(watched + change.name):
+            self._noted.everything = True

@@ -1,0 +1,242 @@
+"""A root: the way to act on it, one sidecar at a time, and what it is configured to hold back.
+
+What is known of its folders is its census; how one is taken away is the protocol of `eviction.py`.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+from typing import TYPE_CHECKING
+
+from gcsidecar.cache.census import NO_WATCH, Census, Watch
+from gcsidecar.cache.errors import RemovalError, RootUnavailableError
+from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
+from gcsidecar.cache.filesystem import filesystem_of
+from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.lease import LeasePatterns
+from gcsidecar.cache.mounts import is_mounted_below
+from gcsidecar.cache.names import shown
+from gcsidecar.cache.recovery import Recovered, Recovery
+from gcsidecar.cache.removal import never
+from gcsidecar.cache.state import DIRECTORY, StateDirectory
+from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
+from gcsidecar.gc.errors import DisposableInUseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.tally import RootTally
+    from gcsidecar.gc.disposable import ResourceTracker
+
+CONTRACT_VERSION = 1
+STANDBY = "standby"
+# The path itself may be a link that the operator made; from its descriptor on none is followed.
+_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class Root:
+    """One root, open.
+
+    Args:
+        spec: What it is configured to be.
+        tracker: With whom its folders register.
+        clock: Both clocks.
+        dry_run: Whether nothing may be created, reaped, recovered or evicted.
+        stop: Whether the process is to end.
+        watch: Watches the folders for hints.
+        wait: Waits so many seconds, or until the process is to end.
+        step: Told each step of the eviction protocol.
+
+    Raises:
+        RootUnavailableError: It can't be opened; try again later.
+    """
+
+    def __init__(
+        self,
+        spec: RootSpec,
+        tracker: ResourceTracker,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        dry_run: bool = False,
+        stop: Callable[[], bool] = never,
+        watch: Watch = NO_WATCH,
+        wait: Callable[[float], object] = no_wait,
+        step: Callable[[str], None] = no_step,
+    ) -> None:
+        self.spec = spec
+        self.name = spec.name
+        self.priority = spec.priority
+        self.min_age_seconds = float(spec.min_age)
+        self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
+        self._clock, self._dry_run = clock, dry_run
+        self._stop, self._wait, self._step = stop, wait, step
+        self.fd = _open(spec.path)
+        if spec.last_used == "atime" and os.fstatvfs(self.fd).f_flag & os.ST_NOATIME:
+            os.close(self.fd)
+            raise RootUnavailableError(
+                f"{spec.path} is mounted noatime, so reading leaves no trace; set last_used: mtime"
+            )
+        status = os.fstat(self.fd)
+        self._identity = (status.st_dev, status.st_ino)
+        try:
+            self.filesystem = filesystem_of(self.fd, status.st_dev)
+        except OSError as error:
+            os.close(self.fd)
+            raise RootUnavailableError(f"{spec.path}: {error.strerror}; it is tried again") from error
+        self.in_memory = self.filesystem.in_memory
+        self.patterns = LeasePatterns(spec.lease.files)
+        self._began = (clock.time(), clock.monotonic())
+        self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
+        self.census = Census(self, tracker, watch, clock)
+        self.parked: frozenset[str] = frozenset()
+        self.condemned = 0
+        self._state: StateDirectory | None = None
+        self._recovery: Recovery | None = None
+        self.active = False
+
+    def close(self) -> None:
+        """Let go of everything; its folders are registered no longer."""
+        self.census.clear()
+        if self._state is not None:
+            self._state.close()
+        self._state, self._recovery, self.active = None, None, False
+        os.close(self.fd)
+
+    def check(self) -> None:
+        """See that the path still leads here.
+
+        Raises:
+            RootUnavailableError: It was unmounted, removed or replaced.
+        """
+        try:
+            found = os.stat(self.spec.path)
+        except OSError as error:
+            raise RootUnavailableError(f"{self.spec.path}: {error.strerror}") from error
+        if (found.st_dev, found.st_ino) != self._identity:
+            raise RootUnavailableError(f"{self.spec.path} is another directory now")
+
+    def activate(self, about: Mapping[str, object]) -> bool:
+        """Become the one that acts on this root; False where another sidecar is, or with `dry_run`.
+
+        Raises:
+            StateDirectoryError: `.gcsidecar/` can't be made.
+        """
+        if self._dry_run or self.active:
+            return self.active
+        if self._state is None:
+            patterns = {"folders": self.spec.folders, "lease_files": list(self.spec.lease.files)}
+            self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
+        self.active = self._state.lock()
+        if self.active:
+            self._recovery = Recovery(self._ground(), self.patterns, float(self.spec.lease.parked_ttl), self._clock)
+            self.census.changed()
+        return self.active
+
+    def recover(self) -> Recovered:
+        """Deal with what lies in `.gcsidecar/`, and see that there is room in it; only while active.
+
+        Raises:
+            OSError: It can't be read.
+            StateDirectoryError: There is no room in it.
+        """
+        if self._recovery is None or self._state is None:
+            return Recovered()
+        recovered = self._recovery.run()
+        parked = frozenset(recovered.parked)
+        if parked != self.parked:
+            self.parked = parked
+            self.census.changed()
+        self.condemned = len(recovered.remaining)
+        self._state.prepare()
+        self._state.evicting.trim()
+        self._state.condemned.trim()
+        return recovered
+
+    def _ground(self) -> Ground:
+        assert self._state is not None
+        return Ground(
+            self.fd,
+            self._state,
+            self._reason,
+            is_mounted_below,
+            self.filesystem.settle_seconds,
+            self._wait,
+            self._stop,
+            self._step,
+        )
+
+    def _reason(self, folder_fd: int, name: str) -> str | None:
+        """Why a folder has to stay, looked at now."""
+        folder, status = self.census.get(name), os.fstat(folder_fd)
+        if folder is not None and folder.identity != (status.st_dev, status.st_ino):
+            return "changed"  # what was decided on was another folder, and not as young as this one
+        try:
+            leases = self.census.lookout.look(folder_fd, name)
+        except OSError:
+            return "unreadable"
+        return "leased" if leases.holding else None
+
+    def evict(self, folder: Folder) -> None:
+        """Take a folder away by the protocol.
+
+        Raises:
+            DisposableInUseError: It stays, with the reason.
+            EvictionError: It could not be moved.
+            RemovalError: It is gone from its place, but not all of it could be deleted.
+        """
+        if not self.active:
+            raise DisposableInUseError(f"{self.name} is not ours to evict from", reason=STANDBY)
+        with self.census.evicting(folder):
+            removal = evict(self._ground(), folder.name)
+        if removal.complete:
+            return
+        self.condemned += 1
+        if removal.failures:
+            raise RemovalError(
+                f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
+                f"{removal.failures[0]}; what is left lies in {DIRECTORY}/condemned/ and is tried again"
+            )
+
+    def holds_back(self, folder: Folder) -> str | None:
+        """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest."""
+        if not self.active and not self._dry_run:
+            return STANDBY
+        if folder.name in self.parked:
+            return "parked"
+        return "newest" if folder.name in self._newest_names() else None
+
+    def _newest_names(self) -> frozenset[str]:
+        count = self.spec.keep_newest
+        if not count:
+            return frozenset()
+        version, names = self._newest
+        if version != self.census.version:
+            version = self.census.version
+            newest = heapq.nlargest(count, self.census.folders(), key=Folder.last_used)
+            names = frozenset(folder.name for folder in newest)
+            self._newest = (version, names)
+        return names
+
+    def used_bytes(self) -> int:
+        """What it takes of a budget: all measured folders, and `.gcsidecar/`."""
+        return self.census.known_bytes + (self._state.own_bytes() if self._state is not None else 0)
+
+    def tally(self) -> RootTally:
+        """The totals of its folders, and the largest of them."""
+        return self.census.tally(self.spec.top_folders, self._state.own_bytes() if self._state is not None else 0)
+
+    def trusted_now(self, now: float) -> float:
+        """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""
+        time_then, monotonic_then = self._began
+        return min(now, time_then + self._clock.monotonic() - monotonic_then)
+
+
+def _open(path: str) -> int:
+    try:
+        return os.open(path, _FLAGS)
+    except FileNotFoundError as error:
+        raise RootUnavailableError(f"{path} is not there (yet); it is tried again") from error
+    except OSError as error:
+        raise RootUnavailableError(f"{path} can't be opened: {error.strerror}; it is tried again") from error

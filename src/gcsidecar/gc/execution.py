@@ -1,0 +1,181 @@
+"""Carrying out a plan: dispose of one, measure again, and go on for as long as something is scarce or due.
+
+It acts and keeps account of what happened; which goes next, and whether anything should, stands in the plan.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsidecar.gc.collection import Collection, Eviction, Failure
+from gcsidecar.gc.errors import CollectionError, DisposableInUseError
+from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, reasons
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gcsidecar.gc.account import Account
+    from gcsidecar.gc.clock import Clock
+    from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.pressure import Resource, Threshold
+    from gcsidecar.gc.registry import Registry
+
+PAUSED = "paused"
+
+
+class Execution:
+    """One execution of a plan, and what it has done so far."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        registry: Registry,
+        account: Account,
+        measure: Callable[[], Measurements],
+        clock: Clock,
+        on_eviction: Callable[[Eviction], None],
+    ) -> None:
+        self._plan = plan
+        self._registry = registry
+        self._account = account
+        self._measure = measure
+        self._clock = clock
+        self._on_eviction = on_eviction
+        self._evictions: list[Eviction] = []
+        self._kept = list(plan.kept)
+        self._failures: list[Failure] = []
+        # What nothing that went was to bring, on paper; what it really brought is judged once it had time to come.
+        self._unmet = {want.threshold: want.deficit for want in plan.wants}
+        self._allowed = account.steps_allowed()
+        self._paused = False
+
+    def run(self, stop: Callable[[], bool]) -> None:
+        """Take the plan's steps until nothing is scarce or due any more, or `stop()` says so.
+
+        Raises:
+            MeasurementError: What is free could not be measured; nothing more was disposed of.
+        """
+        try:
+            self._take_steps(stop)
+        finally:
+            self._account.concluded()
+
+    def _take_steps(self, stop: Callable[[], bool]) -> None:
+        due_left = sum(step.candidate.due is not None for step in self._plan.steps)
+        for step in self._plan.steps:
+            if stop():
+                return
+            before = self._measure()
+            scarce = self._scarce(before)
+            if not scarce and not due_left:
+                return
+            if step.candidate.due is not None:
+                due_left -= 1
+                self._dispose(step, before)
+            elif any(step.candidate.helps(threshold) for threshold in scarce):
+                self._dispose_unless_paused(step, before)
+        self._take_from_reserve(stop)
+
+    def _take_from_reserve(self, stop: Callable[[], bool]) -> None:
+        """In place of steps that did not go take what would have been next: for what those were to bring, no more."""
+        for candidate in self._plan.reserve:
+            if stop() or self._allowed == 0:
+                return
+            before = self._measure()
+            lacking = [threshold for threshold in self._scarce(before) if self._unmet[threshold] > 0]
+            if not lacking:
+                return
+            relieved = [threshold for threshold in lacking if candidate.helps(threshold)]
+            if relieved:
+                self._dispose_unless_paused(Step(candidate, reasons(candidate, relieved)), before)
+
+    def collection(self) -> Collection:
+        """What has been done so far."""
+        return Collection(
+            self._plan.at,
+            self._plan.wants,
+            tuple(self._evictions),
+            tuple(self._kept),
+            tuple(self._failures),
+            self._paused,
+            self._plan.retry_at,
+        )
+
+    def result(self) -> Collection:
+        """What was done.
+
+        Raises:
+            CollectionError: Something raised; it holds all such errors, and what was done.
+        """
+        collection = self.collection()
+        if self._failures:
+            errors = [failure.error for failure in self._failures]
+            raise CollectionError("some disposals failed; each is tried again later", errors, collection)
+        return collection
+
+    def _scarce(self, now: Measurements) -> list[Threshold]:
+        """Of the thresholds that were crossed, those whose target isn't met yet."""
+        found = [(want.threshold, now.of(want.threshold)) for want in self._plan.wants]
+        return [threshold for threshold, reading in found if threshold.deficit(reading, now.coming(reading)) > 0]
+
+    def _dispose_unless_paused(self, step: Step, before: Measurements) -> None:
+        if self._allowed == 0:
+            self._paused = True
+            self._keep(step, PAUSED)
+        elif self._dispose(step, before) and self._allowed is not None:
+            self._allowed -= 1
+
+    def _keep(self, step: Step, reason: str) -> None:
+        self._kept.append(Kept(step.candidate.key, reason, step.candidate.group, step.candidate.subject))
+
+    def _dispose(self, step: Step, before: Measurements) -> bool:
+        """Dispose of one; True where it went."""
+        subject = step.candidate.subject
+        at, began = self._clock.time(), self._clock.monotonic()
+        if subject is None:
+            return False
+        went = self._went(step, subject)
+        self._account.attempted()
+        if not went:
+            return False
+        seconds = self._clock.monotonic() - began
+        self._credit(step.candidate)
+        self._account.disposed(step.candidate.sizes, before.readings, began)
+        gains: dict[Resource, int] = {}
+        try:
+            gains = _gains(before, self._measure(), step.candidate.group)
+        finally:  # it is gone, and that is told, even where what came back could not be measured
+            reclaimed = {resource: max(0, gain) for resource, gain in gains.items()}
+            clamped = any(gain < 0 for gain in gains.values())
+            self._record(Eviction(step.candidate, step.reasons, at, seconds, reclaimed, clamped, subject))
+        return True
+
+    def _credit(self, candidate: Candidate) -> None:
+        for threshold in self._unmet:
+            if candidate.helps(threshold):
+                self._unmet[threshold] -= candidate.sizes[threshold.resource] or 0
+
+    def _record(self, eviction: Eviction) -> None:
+        self._evictions.append(eviction)
+        self._on_eviction(eviction)
+
+    def _went(self, step: Step, subject: Disposable) -> bool:
+        try:
+            with self._registry.disposing(subject) as tracked:
+                if tracked:
+                    subject.dispose()
+                return tracked
+        except DisposableInUseError as error:
+            self._keep(step, error.reason)
+        except Exception as error:  # noqa: BLE001  whatever somebody else's dispose raises, the others go on
+            self._failures.append(Failure(step.candidate.key, error, step.candidate.group, subject))
+        return False
+
+
+def _gains(before: Measurements, after: Measurements, group: str) -> dict[Resource, int]:
+    """By how much what concerns `group` has risen."""
+    return {
+        new.resource: new.free - old.free
+        for old, new in zip(before.readings, after.readings, strict=True)
+        if new.group is None or new.group == group
+    }

@@ -1,0 +1,129 @@
+"""What disposals were expected to bring, and whether they did: some filesystems give space back late, some never.
+
+It only keeps account; whether to wait or to hold back is for the collector to ask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcsidecar.gc.backoff import delay_seconds
+
+if TYPE_CHECKING:
+    from gcsidecar.gc.pressure import Measurement
+
+# Below this share of what was expected a collection has brought clearly too little.
+ENOUGH_SHARE = 0.5
+
+
+@dataclass(slots=True)
+class _Coming:
+    """What one disposal still has to bring, and until when that is believed."""
+
+    amount: int
+    until: float
+
+
+class LateReclaim:
+    """What is on its way back, for one resource.
+
+    Until the settle time of a filesystem is over (btrfs was seen to take 31 s), what was expected and hasn't come yet
+    counts as on its way. A rise of what is free is taken as its arrival; a fall, by writers, takes nothing off.
+    """
+
+    __slots__ = ("_coming", "_last_free", "settle_seconds")
+
+    def __init__(self, settle_seconds: float) -> None:
+        self.settle_seconds = settle_seconds
+        self._coming: list[_Coming] = []
+        self._last_free: int | None = None
+
+    def expect(self, amount: int, monotonic: float) -> None:
+        """A disposal is over, and nothing was measured since: all of `amount` has yet to be seen."""
+        if amount > 0 and self.settle_seconds > 0:
+            self._coming.append(_Coming(amount, monotonic + self.settle_seconds))
+
+    def saw(self, free: int, monotonic: float) -> None:
+        """Take in a measurement: what has risen is what has come."""
+        risen = free - self._last_free if self._last_free is not None else 0
+        self._last_free = free
+        for coming in self._coming:
+            arrived = min(coming.amount, max(0, risen))
+            coming.amount -= arrived
+            risen -= arrived
+        self._coming = [c for c in self._coming if c.amount > 0 and c.until > monotonic]
+
+    @property
+    def on_its_way(self) -> int:
+        """What is still to come, in bytes or pieces."""
+        return sum(coming.amount for coming in self._coming)
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One collection, whose yield is judged as a whole, once it is over and what it freed had time to come."""
+
+    free_before: int
+    began: float
+    expected: int = 0
+    judge_at: float | None = None
+
+
+class Shortfall:
+    """Whether disposals bring what they should: open files, snapshots and reflinks can hold it back for ever.
+
+    Where they bring clearly less, collection pauses instead of emptying the cache; while paused one disposal is tried
+    after a minute, doubling to an hour, and one that brings what it should ends the pause.
+    """
+
+    __slots__ = ("_failures", "_retry_at", "_trial")
+
+    def __init__(self) -> None:
+        self._trial: _Trial | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+
+    @property
+    def paused(self) -> bool:
+        """Whether the last verdict was bad."""
+        return self._failures > 0
+
+    def steps_allowed(self, monotonic: float) -> int | None:
+        """How many disposals may be made now; none is no limit."""
+        if not self.paused:
+            return None
+        return 1 if monotonic >= self._retry_at and self._trial is None else 0
+
+    def expect(self, expected: int, before: Measurement, began: float) -> None:
+        """A disposal that began at `began` (monotonic), with `before` measured, should bring `expected`.
+
+        While a collection awaits its verdict, later ones are not judged: else under a steady load the verdict would
+        never be due, or be given on what had no time to come.
+        """
+        if expected <= 0:
+            return
+        if self._trial is None:
+            self._trial = _Trial(before.free, began)
+        if self._trial.judge_at is None:
+            self._trial.expected += expected
+
+    def concluded(self, judge_at: float) -> None:
+        """The collection is over; what it should bring is to be there at `judge_at` (monotonic)."""
+        if self._trial is not None and self._trial.judge_at is None:
+            self._trial.judge_at = judge_at
+
+    def judge(self, measurement: Measurement, fastest: float, monotonic: float) -> None:
+        """Give a verdict if one is due; none where a writer at `fastest` could have taken the difference."""
+        trial = self._trial
+        if trial is None or trial.judge_at is None or monotonic < trial.judge_at:
+            return
+        self._trial = None
+        gained, enough = measurement.free - trial.free_before, trial.expected * ENOUGH_SHARE
+        if gained >= enough:
+            self._failures = 0
+        elif gained + fastest * (monotonic - trial.began) < enough:
+            self._failures += 1
+            self._retry_at = monotonic + delay_seconds(self._failures)
+        elif self.paused:
+            self._retry_at = monotonic + delay_seconds(self._failures)

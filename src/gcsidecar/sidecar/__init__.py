@@ -1,0 +1,1 @@
+"""The process: config, service, metrics, web, command line."""

@@ -1,0 +1,257 @@
+"""The keeper of one filesystem: one thread that measures it, plans, and executes, and another that surveys its roots.
+
+It has no policy: when to collect stands in the thresholds, what goes in the plan. A filesystem that hangs holds up only
+its own keeper.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gcsidecar.cache.survey import Survey, Surveyed
+from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
+from gcsidecar.gc.collector import GarbageCollector
+from gcsidecar.gc.errors import CollectionError, MeasurementError
+from gcsidecar.gc.planning import wants
+from gcsidecar.sidecar import journal
+from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
+from gcsidecar.sidecar.gauges import gauges_of
+from gcsidecar.sidecar.log import fields
+from gcsidecar.sidecar.occasion import Occasion
+from gcsidecar.sidecar.status import FilesystemStatus, RootStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from gcsidecar.cache.root import Root
+    from gcsidecar.gc.collection import Collection, Eviction
+    from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.planning import Measurements, Plan
+    from gcsidecar.gc.pressure import Threshold
+    from gcsidecar.sidecar.config import Config
+    from gcsidecar.sidecar.metrics import Metrics
+
+_log = logging.getLogger("gcsidecar.keeper")
+
+STOP_SECONDS = 0.6
+# Totals of a large root take a while to gather: at most a tenth of the time goes into publishing them.
+PUBLISH_COST_FACTOR = 10.0
+
+
+class Keeper:
+    """Keeps one filesystem; started once, and replaced where its roots or the config change.
+
+    Args:
+        roots: The roots on it, open; the first in the config first.
+        config: The config in force.
+        metrics: Told of evictions and collections.
+        watched: Whether hints can be relied on.
+        lost: Called when a root is not where it was.
+        about: What the lock files say of their holder.
+        clock: Both clocks.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[Surveyed],
+        config: Config,
+        metrics: Metrics,
+        *,
+        watched: Callable[[], bool],
+        lost: Callable[[Root, str], None],
+        about: Mapping[str, object],
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._surveyed, self._config, self._metrics, self._clock = tuple(roots), config, metrics, clock
+        self._stopping = threading.Event()
+        self._roots = tuple(one.root for one in roots)
+        first = self._roots[0]
+        self.status = FilesystemStatus(first.name, first.filesystem.kind, tuple(root.name for root in self._roots))
+        self._published: dict[str, tuple[int, RootStatus]] = {}
+        self._publish_at = 0.0
+        self._collector = GarbageCollector(
+            gauges=gauges_of(self._roots, config, clock),
+            clock=clock,
+            settle_seconds=first.filesystem.reclaim_seconds,
+            stop=self.stopping,
+            on_eviction=self._evicted,
+        )
+        idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
+        self._occasion = Occasion(self._versions, min(idle, default=None), clock)
+        self._caretaker = Caretaker(self._roots, about, clock)
+        self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
+        self._threads = tuple(
+            threading.Thread(target=target, name=f"{kind}-{first.name}", daemon=True)
+            for kind, target in (("keeper", self._run), ("survey", self._survey.run))
+        )
+
+    # What roots need of it
+
+    def register(self, disposable: Disposable) -> None:
+        """Track a folder."""
+        self._collector.register(disposable)
+
+    def unregister(self, disposable: Disposable) -> bool:
+        """Track a folder no longer."""
+        return self._collector.unregister(disposable)
+
+    def stopping(self) -> bool:
+        """Whether it is to end: deletions end early then, and go on after the next start."""
+        return self._stopping.is_set()
+
+    def wait(self, seconds: float) -> None:
+        """Wait so long, or until it is to end."""
+        self._stopping.wait(seconds)
+
+    def wake(self) -> None:
+        """There are hints to follow."""
+        self._survey.wake()
+
+    # Its life
+
+    def start(self) -> None:
+        """Begin; folders that the roots know already are tracked from now on."""
+        for root in self._roots:
+            for folder in root.census.folders():
+                self._collector.register(folder)
+        for thread in self._threads:
+            thread.start()
+
+    def begin_to_stop(self) -> None:
+        """Let both threads end soon."""
+        self._stopping.set()
+        self._survey.stop()
+
+    def stop(self, timeout_seconds: float) -> bool:
+        """Await the end of both threads; False where one hangs (in a call on a dead mount), and is left behind."""
+        self.begin_to_stop()
+        until = self._clock.monotonic() + timeout_seconds
+        for thread in self._threads:
+            thread.join(max(0.0, until - self._clock.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                seconds = self._round()
+            except Exception:  # noqa: BLE001  the edge of this thread: whatever it is, the next round goes on
+                _log.exception("keeper-failed", extra=fields(filesystem=self.status.name))
+                seconds = RETRY_SECONDS
+            self._stopping.wait(seconds)
+
+    # One round
+
+    def _round(self) -> float:
+        """Measure, and collect if need be; returns when to measure again, in seconds."""
+        if self._caretaker.look_after():
+            self._survey.wake()
+        try:
+            measurements, thresholds = self._collector.measure()
+            self._publish(measurements, thresholds)
+            if self._occasion.arises(measurements, thresholds):
+                self._plan_and_execute()
+        except MeasurementError as error:
+            self._unmeasured(error)
+            return RETRY_SECONDS
+        return self._collector.interval_seconds(measurements, thresholds)
+
+    def _plan_and_execute(self) -> None:
+        plan = self._collector.plan()
+        if plan.wants or plan.steps:
+            journal.planned(self.status.name, plan, dry_run=self._config.dry_run)
+        if self._config.dry_run:
+            self.status = replace(self.status, planned=len(plan.steps))
+            self._occasion.was_fruitless(plan)
+            return
+        try:
+            collection = self._collector.execute(plan)
+        except CollectionError as error:
+            collection = error.collection
+        except MeasurementError as error:
+            if error.collection is not None:
+                self._record(plan, error.collection)
+            raise
+        self._record(plan, collection)
+
+    def _record(self, plan: Plan, collection: Collection) -> None:
+        self._metrics.record_collection(self.status.name, collection)
+        journal.failed(collection.failures)
+        journal.kept(collection.kept[len(plan.kept) :])
+        if collection.evictions:
+            self._occasion.was_fruitful()
+            journal.collected(self.status.name, collection)
+        else:
+            self._occasion.was_fruitless(plan)
+
+    def _evicted(self, eviction: Eviction) -> None:
+        self._metrics.record_eviction(self.status.name, eviction)
+        journal.evicted(eviction)
+
+    def _versions(self) -> tuple[int, ...]:
+        return tuple(root.census.version for root in self._roots)
+
+    def _unmeasured(self, error: MeasurementError) -> None:
+        if self.status.measure_ok or not self.status.measured_at:
+            _log.error("not-measured", extra=fields(filesystem=self.status.name, error=str(error)))
+        self.status = replace(self.status, measure_ok=False)
+
+    # What others may know
+
+    def root_statuses(self) -> dict[str, RootStatus]:
+        """The last status of each root."""
+        return {name: status for name, (_, status) in list(self._published.items())}
+
+    def _publish(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> None:
+        rates = {
+            (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
+            for reading in measurements.readings
+        }
+        self.status = replace(
+            self.status,
+            readings=measurements.readings,
+            thresholds=tuple(thresholds),
+            rates=rates,
+            on_its_way=measurements.on_its_way,
+            measured_at=measurements.at,
+            measure_ok=True,
+            paused=self._collector.paused,
+            backed_off=self._collector.backed_off,
+            planned=self.status.planned if wants(measurements, thresholds) else 0,
+        )
+
+    def _publish_roots(self) -> None:
+        began = self._clock.monotonic()
+        if began < self._publish_at:
+            return
+        for one in self._surveyed:
+            root, old = one.root, self._published.get(one.root.name)
+            seen = (root.census.version, one.reconciled_at, one.reconcile_ok, one.problem)
+            key = hash((*seen, root.active, root.parked, root.condemned, self._caretaker.problem(root)))
+            if old is None or old[0] != key:
+                self._published[root.name] = (key, self._root_status(one))
+        ended = self._clock.monotonic()
+        self._publish_at = ended + (ended - began) * PUBLISH_COST_FACTOR
+
+    def _root_status(self, one: Surveyed) -> RootStatus:
+        root, problem = one.root, self._caretaker.problem(one.root)
+        return RootStatus(
+            root.name,
+            self.status.name,
+            self._role(root, problem),
+            problem or one.problem,
+            root.tally(),
+            one.reconciled_at,
+            one.reconcile_ok,
+            len(root.parked),
+            root.condemned,
+        )
+
+    def _role(self, root: Root, problem: str | None) -> str:
+        if root.active:
+            return "active"
+        if self._config.dry_run:
+            return "dry-run"
+        return "standby" if problem is None else "blocked"

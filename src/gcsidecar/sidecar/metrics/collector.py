@@ -1,0 +1,100 @@
+"""The collector: what Prometheus is shown, made anew at each scrape from the last status and the ledger.
+
+It takes in values from those who work and hands out samples; what a metric means stands in the catalogue.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, PlatformCollector, ProcessCollector
+from prometheus_client.core import Metric as Family
+from prometheus_client.utils import floatToGoString
+
+from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
+from gcsidecar.sidecar.metrics.evictions import of_collection, of_eviction
+from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
+from gcsidecar.sidecar.metrics.process import RELOAD_FAILURES, RELOADS
+from gcsidecar.sidecar.metrics.view import view
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from gcsidecar.gc.collection import Collection, Eviction
+    from gcsidecar.sidecar.metrics.metric import Metric
+    from gcsidecar.sidecar.metrics.view import View
+    from gcsidecar.sidecar.status import Status
+
+
+# How Go writes a number, which is what the bounds of buckets are compared by; the client library has it without types.
+_in_go: Callable[[float], str] = floatToGoString
+
+
+class Metrics:
+    """All metrics of one process. Thread-safe.
+
+    Args:
+        status: Gives the last status published; asked once a scrape, and must not wait.
+        version: Of this program.
+
+    Attributes:
+        registry: Holds these metrics and those of the process itself (`process_*`, `python_info`).
+    """
+
+    def __init__(self, status: Callable[[], Status], *, version: str) -> None:
+        self._status = status
+        self._version = version
+        self._ledger = Ledger()
+        # With auto_describe a scrape may ask for single metrics by name; ours are described, so none is made for that.
+        self.registry = CollectorRegistry(auto_describe=True)
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+
+    def record_eviction(self, filesystem: str, eviction: Eviction) -> None:
+        """Count an eviction, as it happens; `filesystem` is the name of its first root."""
+        self._ledger.enter(of_eviction(filesystem, eviction))
+
+    def record_collection(self, filesystem: str, collection: Collection) -> None:
+        """Count what a collection kept and what failed; its evictions have been counted."""
+        self._ledger.enter(of_collection(filesystem, collection))
+
+    def record_reload(self, *, ok: bool) -> None:
+        """Count that the config was read anew, and whether it was accepted."""
+        entry = Entry()
+        entry.count(RELOADS.name)
+        entry.count(RELOAD_FAILURES.name, amount=not ok)
+        self._ledger.enter(entry)
+
+    def describe(self) -> list[Family]:
+        """Every metric there can be, without samples."""
+        return [_empty(metric) for metric in CATALOGUE]
+
+    def collect(self) -> Iterator[Family]:
+        """Every metric that has samples now."""
+        now = view(self._version, self._status(), self._ledger.books())
+        return (family for metric in CATALOGUE if (family := _filled(metric, now)).samples)
+
+
+def _empty(metric: Metric) -> Family:
+    return Family(metric.family, metric.help, metric.kind, metric.unit)
+
+
+def _filled(metric: Metric, now: View) -> Family:
+    family, names = _empty(metric), [label.name for label in metric.labels]
+    for values, value in metric.read(now):
+        labels = dict(zip(names, values, strict=True))
+        if isinstance(value, Spread):
+            _add_spread(family, metric, labels, value)
+        else:
+            family.add_sample(metric.name, labels, value)
+    return family
+
+
+def _add_spread(family: Family, metric: Metric, labels: dict[str, str], spread: Spread) -> None:
+    bounds = (*metric.buckets, float("inf"))
+    for bound, count in zip(bounds, accumulate(spread.counts), strict=True):
+        family.add_sample(f"{metric.name}_bucket", {**labels, "le": _in_go(bound)}, count)
+    family.add_sample(f"{metric.name}_count", labels, sum(spread.counts))
+    family.add_sample(f"{metric.name}_sum", labels, spread.total)

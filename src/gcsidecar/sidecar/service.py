@@ -1,0 +1,322 @@
+"""The service: opens the roots, gives each filesystem its keeper, follows the config, and ends everything in time.
+
+It starts and stops others and does no work of theirs; its one thread is the main thread, which signals reach.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import socket
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcsidecar import __version__
+from gcsidecar.cache.watch import Watcher
+from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
+from gcsidecar.sidecar import log
+from gcsidecar.sidecar.config import Config, ConfigError, load
+from gcsidecar.sidecar.keeper import STOP_SECONDS, Keeper
+from gcsidecar.sidecar.log import fields
+from gcsidecar.sidecar.metrics import Metrics
+from gcsidecar.sidecar.opening import Opened, Opener
+from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, WatchStatus
+from gcsidecar.sidecar.web.pages import Health, Readiness
+from gcsidecar.sidecar.web.server import WebServer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gcsidecar.cache.root import Root
+    from gcsidecar.cache.spec import RootSpec
+
+_log = logging.getLogger("gcsidecar.service")
+
+POLL_SECONDS = 1.0
+# At the start roots that answer at once begin together; one that hangs holds the others up no longer than this.
+FIRST_ROOTS_SECONDS = 0.25
+# So long a root may keep `/readyz` waiting; after that it counts as hung and holds nothing up.
+HUNG_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    root: Root
+    problem: str
+
+
+class _Stop:
+    """Told to end."""
+
+
+class _Reload:
+    """Told to read the config anew."""
+
+
+class Service:
+    """One sidecar process.
+
+    Args:
+        path: The config file.
+        config: What was loaded from it.
+        environ: Where its variables come from.
+        clock: Both clocks.
+
+    Raises:
+        WebError: An address can't be listened on.
+    """
+
+    def __init__(self, path: str, config: Config, environ: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
+        self._path, self._config, self._environ, self._clock = path, config, environ, clock
+        self._events: queue.SimpleQueue[Opened | _Lost | _Stop | _Reload] = queue.SimpleQueue()
+        self._openers: dict[str, Opener] = {}
+        self._opened: dict[str, Opened] = {}
+        self._keepers: dict[int, Keeper] = {}
+        self._started_at = clock.monotonic()
+        self._loaded_at, self._config_ok = clock.time(), True
+        self._identity = _identity(path)
+        self._watcher = Watcher()
+        self.metrics = Metrics(self.status, version=__version__)
+        self._web = self._serve(config)
+
+    @property
+    def ports(self) -> tuple[int, ...]:
+        """Where it listens."""
+        return self._web.ports
+
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT; SIGHUP reads the config anew."""
+        for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, _Reload)):
+            signal.signal(number, lambda _number, _frame, event=event: self._events.put(event()))  # type: ignore[misc]
+        self._open_roots()
+        self._await_first_roots()
+        while True:
+            events = self._next_events()
+            if any(isinstance(event, _Stop) for event in events):
+                break
+            try:
+                self._handle(events)
+                self._watcher.check()
+            except Exception:  # noqa: BLE001  the edge of this thread: what is kept goes on being kept
+                _log.exception("service-failed")
+        self._stop()
+
+    def _next_events(self) -> list[Opened | _Lost | _Stop | _Reload]:
+        """All that has happened; waits for something for a while."""
+        events: list[Opened | _Lost | _Stop | _Reload] = []
+        try:
+            events.append(self._events.get(timeout=POLL_SECONDS))
+            while True:
+                events.append(self._events.get_nowait())
+        except queue.Empty:
+            return events
+
+    def _handle(self, events: list[Opened | _Lost | _Stop | _Reload]) -> None:
+        opened = [event for event in events if isinstance(event, Opened)]
+        if opened:
+            self._take_in(opened)
+        for event in events:
+            if isinstance(event, _Lost):
+                self._lose(event)
+        identity = _identity(self._path)
+        if identity != self._identity or any(isinstance(event, _Reload) for event in events):
+            self._identity = identity
+            self._reload()
+
+    # Roots and their keepers
+
+    def _open_roots(self) -> None:
+        for spec in self._config.roots:
+            if spec.name not in self._opened and spec.name not in self._openers:
+                dry_run = self._config.dry_run
+                self._openers[spec.name] = Opener(spec, self._watcher, self._events.put, self._clock, dry_run=dry_run)
+
+    def _await_first_roots(self) -> None:
+        until = self._clock.monotonic() + FIRST_ROOTS_SECONDS
+        for opener in self._openers.values():
+            opener.tried.wait(max(0.0, until - self._clock.monotonic()))
+
+    def _take_in(self, opened: list[Opened]) -> None:
+        """Give roots that were just opened to the keepers of their filesystems."""
+        for one in opened:
+            opener = self._openers.pop(one.root.name, None)
+            if opener is None or opener.spec is not one.root.spec:
+                one.close()  # the config has changed meanwhile
+                continue
+            self._opened[one.root.name] = one
+            _log.info(
+                "opened", extra=fields(root=one.root.name, path=one.root.spec.path, kind=one.root.filesystem.kind)
+            )
+        self._keep({one.root.filesystem.device for one in opened})
+
+    def _keep(self, devices: set[int]) -> None:
+        """Start the keepers of these filesystems anew, with the roots that are open on them now."""
+        self._end([self._keepers.pop(device) for device in devices if device in self._keepers])
+        for device in devices:
+            order = [self._opened[spec.name] for spec in self._config.roots if spec.name in self._opened]
+            roots = [one for one in order if one.root.filesystem.device == device]
+            if not roots:
+                continue
+            keeper = Keeper(
+                [one.surveyed for one in roots],
+                self._config,
+                self.metrics,
+                watched=self._is_watched,
+                lost=lambda root, problem: self._events.put(_Lost(root, problem)),
+                about={"holder": socket.gethostname(), "pid": os.getpid(), "address": self._config.listen},
+                clock=self._clock,
+            )
+            for one in roots:
+                one.link.keeper = keeper
+            self._keepers[device] = keeper
+            keeper.start()
+
+    def _end(self, keepers: list[Keeper]) -> None:
+        for keeper in keepers:
+            keeper.begin_to_stop()
+        until = self._clock.monotonic() + STOP_SECONDS
+        for keeper in keepers:
+            if not keeper.stop(max(0.0, until - self._clock.monotonic())):
+                _log.error("hung", extra=fields(filesystem=keeper.status.name))
+
+    def _lose(self, lost: _Lost) -> None:
+        """A root is not where it was: let go of it, and try to open what is there now."""
+        one = self._opened.get(lost.root.name)
+        if one is None or one.root is not lost.root:
+            return
+        _log.warning("root-lost", extra=fields(root=lost.root.name, problem=lost.problem))
+        self._close([one])
+        self._open_roots()
+
+    def _close(self, closing: list[Opened]) -> None:
+        devices = {one.root.filesystem.device for one in closing}
+        self._end([self._keepers.pop(device) for device in devices if device in self._keepers])
+        for one in closing:
+            del self._opened[one.root.name]
+            one.close()
+        self._keep(devices)
+
+    def _is_watched(self) -> bool:
+        return self._watcher.state == "ok"
+
+    # The config
+
+    def _reload(self) -> None:
+        try:
+            config = load(self._path, self._environ)
+        except ConfigError as error:
+            self._note_reload(ok=False)
+            for problem in error.problems:
+                _log.error("config-refused", extra=fields(problem=problem.at(self._path)))
+            return
+        try:
+            self._apply(config)
+        except Exception:
+            self._note_reload(ok=False)
+            raise
+        self._note_reload(ok=True)
+        _log.info("config-loaded", extra=fields(path=self._path, roots=len(config.roots)))
+
+    def _note_reload(self, *, ok: bool) -> None:
+        now = self._clock.time()
+        self.metrics.record_reload(ok=ok)
+        self._config_ok = ok
+        if ok:
+            self._loaded_at = now
+
+    def _apply(self, config: Config) -> None:
+        """Bring the process in line with a new config; roots that are the same in it stay open."""
+        old, self._config = self._config, config
+        log.configure(config.log.level, config.log.format)
+        wanted = {spec.name: spec for spec in config.roots}
+        other = config.dry_run != old.dry_run
+        for name, opener in list(self._openers.items()):
+            if other or opener.spec != wanted.get(name):
+                opener.stop()
+                del self._openers[name]
+        closing = [one for name, one in self._opened.items() if other or one.root.spec != wanted.get(name)]
+        self._close(closing)
+        self._keep({one.root.filesystem.device for one in self._opened.values()})
+        self._open_roots()
+        if config.listen_addresses != old.listen_addresses:
+            self._web.stop()
+            self._web = self._serve(config)
+
+    def _serve(self, config: Config) -> WebServer:
+        web = WebServer(
+            config.listen_addresses,
+            registry=self.metrics.registry,
+            health=self._health,
+            ready=self._ready,
+            version=__version__,
+        )
+        web.start()
+        addresses, ports = ",".join(config.listen_addresses), ",".join(map(str, dict.fromkeys(web.ports)))
+        _log.info("listening", extra=fields(version=__version__, addresses=addresses, ports=ports))
+        return web
+
+    # What others may know
+
+    def status(self) -> Status:
+        """All that is known now; waits for nothing."""
+        found: dict[str, RootStatus] = {}
+        filesystems: list[FilesystemStatus] = []
+        for keeper in list(self._keepers.values()):
+            found |= keeper.root_statuses()
+            filesystems.append(keeper.status)
+        order = {spec.name: number for number, spec in enumerate(self._config.roots)}
+        filesystems.sort(key=lambda one: order.get(one.name, 0))
+        watcher = self._watcher
+        return Status(
+            tuple(found.get(spec.name) or self._unopened(spec) for spec in self._config.roots),
+            tuple(filesystems),
+            WatchStatus(watcher.state, watcher.watches, watcher.refused, watcher.overflows, watcher.restarts),
+            self._loaded_at,
+            self._config_ok,
+            self._config.dry_run,
+        )
+
+    def _unopened(self, spec: RootSpec) -> RootStatus:
+        opener = self._openers.get(spec.name)
+        problem = opener.problem if opener is not None and opener.problem else "it does not answer (yet)"
+        return RootStatus(spec.name, None, "missing", problem)
+
+    def _health(self) -> Health:
+        return Health(ok=True)
+
+    def _ready(self) -> Readiness:
+        """Ready after the first reconcile of each root; one that is missing or hangs holds nothing up."""
+        waiting, lines = [], []
+        patient = self._clock.monotonic() - self._started_at < HUNG_SECONDS
+        for root in self.status().roots:
+            opener = self._openers.get(root.name)
+            absent = opener is not None and opener.problem is not None
+            if not root.reconciled_at and not absent and patient:
+                waiting.append(f"{root.name}: not reconciled yet")
+            elif root.role != "active":
+                lines.append(": ".join(filter(None, (root.name, root.role, root.problem))))
+        return Readiness(not waiting, tuple(waiting + lines))
+
+    def _stop(self) -> None:
+        began = time.monotonic()
+        _log.info("stopping")
+        for opener in self._openers.values():
+            opener.stop()
+        self._end(list(self._keepers.values()))
+        self._web.stop(0.1)
+        for one in self._opened.values():
+            one.close()
+        self._watcher.close()
+        _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
+
+
+def _identity(path: str) -> tuple[int, int, int, int] | None:
+    """Which file the path leads to, links followed: a ConfigMap is changed by swapping a link."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,52 @@
+"""What the process takes of a processor while nothing happens, with 1,000 folders that are all measured."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from bench.places import config, directory, fill
+from bench.process import Sidecar, running
+from bench.row import Row
+from bench.samples import Samples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+GOAL_PERCENT = 0.2
+FOLDERS = 1000
+# Longer than a reconcile is apart from the next, so that each window has one in it.
+WINDOW_SECONDS = 62.0
+WINDOWS = 3
+_SETTLE_SECONDS = 5.0
+
+
+def rows() -> Iterator[Row]:
+    """CPU at rest."""
+    with directory() as path:
+        root = path / "root"
+        root.mkdir()
+        fill(root, FOLDERS)
+        file = path / "config.yaml"
+        sidecar = Sidecar(file, config(file, root))
+        with running(sidecar):
+            sidecar.await_ready()
+            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
+            time.sleep(_SETTLE_SECONDS)
+            taken = Samples(tuple(_window(sidecar) for _ in range(WINDOWS)), "%")
+    yield Row(
+        f"at rest with {FOLDERS:,} folders, of one core, windows of {WINDOW_SECONDS:.0f} s",
+        taken.median,
+        "%",
+        "median",
+        GOAL_PERCENT,
+        taken.spread(),
+        remark="run time of all its threads, as the kernel's scheduler has it; each window has a reconcile in it",
+    )
+
+
+def _window(sidecar: Sidecar) -> float:
+    """The share of one core, in percent."""
+    before, began = sidecar.cpu_seconds(), time.monotonic()
+    time.sleep(WINDOW_SECONDS)
+    return 100.0 * (sidecar.cpu_seconds() - before) / (time.monotonic() - began)

@@ -1,0 +1,386 @@
+"""The survey with real watches and threads: hints are followed at once, and what they miss a reconcile finds."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cache.helpers import Tracker, make_folder, spec
+from fakes import FakeClock
+from gcsidecar.cache.hints import Hints
+from gcsidecar.cache.inotify import Change, ChangeKind
+from gcsidecar.cache.root import Root
+from gcsidecar.cache.survey import GROWING_SECONDS, RECONCILE_SECONDS, STALE_SECONDS, Survey, Surveyed
+from gcsidecar.cache.tally import State
+from gcsidecar.cache.watch import Watcher
+from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def eventually(condition: Callable[[], object], within_seconds: float = 1.0) -> bool:
+    until = time.monotonic() + within_seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+class Site:
+    """A root under survey, with whatever belongs to it."""
+
+    def __init__(self, path: Path, clock: Clock = SYSTEM_CLOCK, *, watched: bool = True, **keys: Any) -> None:
+        self.watcher, self.tracker = Watcher(), Tracker()
+        self.lost: list[str] = []
+        self.hints = Hints(self.watcher, str(path), self.wake)
+        self.root = Root(spec(path, **keys), self.tracker, clock=clock, watch=self.hints)
+        self.surveyed = Surveyed(self.root, self.hints)
+        self.survey = Survey(
+            [self.surveyed],
+            watched=lambda: watched,
+            publish=lambda: None,
+            lost=lambda _root, problem: self.lost.append(problem),
+            clock=clock,
+        )
+        if watched:
+            self.hints.attach(self.root)
+        self.root.activate({})
+
+    def wake(self) -> None:
+        self.survey.wake()
+
+    def state(self, name: str) -> State | None:
+        folder = self.root.census.get(name)
+        return None if folder is None else folder.state(time.time())
+
+    def leases(self) -> int:
+        return self.root.tally().leases
+
+    def size(self, name: str) -> int | None:
+        folder = self.root.census.get(name)
+        return None if folder is None else folder.disk_bytes
+
+    def rounds(self, count: int = 1) -> None:
+        """What its thread does, in this one; with a clock that stands still it comes to the end of all its work."""
+        for _ in range(count):
+            self.survey._wake.clear()
+            self.survey._follow(self.surveyed)
+            self.survey._advance()
+
+    def close(self) -> None:
+        self.root.close()
+        self.hints.detach()
+        self.watcher.close()
+
+
+@contextmanager
+def at_work(path: Path, **keys: Any) -> Iterator[Site]:
+    """A site whose survey runs, and has reconciled once."""
+    site = Site(path, **keys)
+    thread = threading.Thread(target=site.survey.run)
+    thread.start()
+    try:
+        assert eventually(lambda: site.surveyed.reconcile_ok)
+        yield site
+    finally:
+        site.survey.stop()
+        thread.join()
+        site.close()
+
+
+@contextmanager
+def by_hand(path: Path, clock: Clock, **keys: Any) -> Iterator[Site]:
+    site = Site(path, clock, **keys)
+    try:
+        site.rounds(2)
+        yield site
+    finally:
+        site.close()
+
+
+@pytest.mark.parametrize("lease", ["a/.lease", "a/.lease.1", "a.lease"])
+def test_a_lease_is_seen_within_a_second_and_so_is_its_end(tmp_path: Path, lease: str) -> None:
+    make_folder(tmp_path, "a")
+    with at_work(tmp_path) as site:
+        assert site.state("a") is State.IDLE
+        (tmp_path / lease).touch()
+        assert eventually(lambda: site.leases() == 1)
+        assert site.root.tally().by_state[State.LEASED].folders == 1
+        (tmp_path / lease).unlink()
+        assert eventually(lambda: site.leases() == 0)
+
+
+def test_a_new_folder_arrives_and_is_measured(tmp_path: Path) -> None:
+    with at_work(tmp_path) as site:
+        make_folder(tmp_path, "a", size=100_000)
+        assert eventually(lambda: (site.size("a") or 0) >= 100_000)
+        folder = site.root.census.get("a")
+        assert folder is not None
+        assert folder.arrived_at == pytest.approx(time.time(), abs=5)
+
+
+def test_a_folder_that_goes_is_dropped_and_its_watch_with_it(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_folder(tmp_path, name)
+    with at_work(tmp_path) as site:
+        assert eventually(lambda: site.watcher.watches == 3)
+        (tmp_path / "a").rename(tmp_path.parent / "away")
+        assert eventually(lambda: [folder.name for folder in site.root.census.folders()] == ["b"])
+        assert eventually(lambda: site.watcher.watches == 2)
+        assert site.tracker.registered == site.root.census.folders()
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved"])
+def test_a_folder_made_anew_at_once_is_watched_again(tmp_path: Path, how: str) -> None:
+    make_folder(tmp_path, "a")
+    with at_work(tmp_path) as site:
+        known = site.root.census.get("a")
+        for number in range(20):
+            if how == "moved":
+                (tmp_path / "a").rename(tmp_path.parent / f"away{number}")
+            else:
+                (tmp_path / "a/data").unlink()
+                (tmp_path / "a").rmdir()
+            make_folder(tmp_path, "a")
+        assert eventually(lambda: site.root.census.get("a") not in {None, known})
+        assert eventually(lambda: site.watcher.watches == 2)
+        time.sleep(0.3)
+        (tmp_path / "a/.lease").touch()
+        assert eventually(lambda: site.leases() == 1)
+        assert site.tracker.registered == site.root.census.folders()
+
+
+def test_a_folder_made_anew_under_the_same_inode_number_is_watched_again(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    make_folder(tmp_path, "a")
+    with by_hand(tmp_path, clock, watched=True) as site:
+        known = site.root.census.get("a")
+        (tmp_path / "a/data").unlink()
+        (tmp_path / "a").rmdir()
+        make_folder(tmp_path, "a")
+        assert eventually(lambda: "a" in site.hints._noted.gone)
+        site.rounds()
+        assert site.root.census.get("a") not in {None, known}
+        (tmp_path / "a/.lease").touch()
+        assert eventually(lambda: "a" in site.hints._noted.names)
+        site.rounds()
+        assert site.leases() == 1
+
+
+def test_a_folder_that_was_evicted_is_not_watched_and_one_that_was_kept_is(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_folder(tmp_path, name)
+    with at_work(tmp_path) as site:
+        a, b = (site.root.census.get(name) for name in "ab")
+        assert a is not None
+        assert b is not None
+        (tmp_path / "b/.lease").touch()
+        with pytest.raises(Exception, match="leased"):
+            b.dispose()
+        a.dispose()
+        assert eventually(lambda: site.watcher.watches == 2)
+        (tmp_path / "b/.lease").unlink()
+        assert eventually(lambda: site.leases() == 0)
+
+
+def test_folders_two_levels_down_are_heard_of(tmp_path: Path) -> None:
+    make_folder(tmp_path, "x/a")
+    with at_work(tmp_path, folders="*/*") as site:
+        make_folder(tmp_path, "x/b")
+        assert eventually(lambda: site.state("x/b") is not None)
+        (tmp_path / "x/b.lease").touch()
+        (tmp_path / "x/a/.lease").touch()
+        assert eventually(lambda: site.leases() == 2)
+        make_folder(tmp_path, "y/c")
+        assert eventually(lambda: site.state("y/c") is not None)
+    assert site.watcher.watches == 0
+
+
+def test_where_hints_were_lost_a_reconcile_finds_what_they_would_have_told(tmp_path: Path) -> None:
+    with at_work(tmp_path) as site:
+        site.watcher.remove(next(iter(site.watcher._watches)))
+        make_folder(tmp_path, "a")
+        time.sleep(0.3)
+        assert site.state("a") is None
+        site.hints._heard(Change(None, "", ChangeKind.OVERFLOW))
+        assert eventually(lambda: site.state("a") is not None)
+
+
+def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:
+    limit = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+    held = threading.Event()
+
+    def stuck(_change: Change) -> None:
+        held.wait(20)
+
+    with at_work(tmp_path) as site:
+        site.watcher.add(str(tmp_path), "stuck", stuck)
+        for number in range(2 * limit):
+            os.close(os.open(tmp_path / f"file{number % 10}", os.O_CREAT | os.O_WRONLY))
+        make_folder(tmp_path, "a")
+        held.set()
+        site.watcher.remove("stuck")
+        assert eventually(lambda: site.watcher.overflows > 0, 10)
+        assert eventually(lambda: site.state("a") is not None, 10)
+
+
+def test_a_root_that_is_replaced_is_lost_once(tmp_path: Path) -> None:
+    path = tmp_path / "root"
+    make_folder(path, "a")
+    with at_work(path) as site:
+        path.rename(tmp_path / "old")
+        path.mkdir()
+        assert eventually(lambda: site.lost)
+        time.sleep(0.3)
+        assert len(site.lost) == 1
+
+
+def test_without_watches_it_reconciles_more_often(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    with by_hand(tmp_path, clock, watched=False) as site:
+        make_folder(tmp_path, "a")
+        site.rounds()
+        assert site.state("a") is None
+        clock.advance(RECONCILE_SECONDS / 10)
+        site.rounds()
+        assert site.state("a") is not None
+
+
+def test_a_folder_in_use_is_measured_now_and_then_as_it_grows(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    folder = make_folder(tmp_path, "a")
+    (folder / "deep").mkdir()
+    (folder / ".lease").touch()
+    with by_hand(tmp_path, clock, watched=False) as site:
+        before = site.size("a")
+        assert before is not None
+        (folder / "deep/data").write_bytes(b"x" * 100_000)
+        clock.advance(GROWING_SECONDS - 1)
+        site.rounds()
+        assert site.size("a") == before
+        clock.advance(2)
+        site.rounds()
+        assert (site.size("a") or 0) >= before + 100_000
+
+
+def test_a_folder_that_never_is_quiet_is_measured_all_the_same(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    folder = make_folder(tmp_path, "a")
+    with by_hand(tmp_path, clock, watched=False) as site:
+        known = site.root.census.get("a")
+        assert known is not None
+        measured_at = known.measured_at
+        (folder / "data").write_bytes(b"x" * 100_000)
+        for second in range(40):
+            os.utime(folder, (clock.now, clock.now - second))
+            site.root.census.refresh("a")
+            site.rounds()
+            clock.advance(1)
+        assert known.measured_at > measured_at
+        assert (site.size("a") or 0) >= 100_000
+
+
+def test_under_a_stream_of_hints_the_long_work_comes_to_its_end(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    for number in range(5):
+        make_folder(tmp_path, f"f{number}")
+    site = Site(tmp_path, clock)
+    site.wake()
+    for _ in range(50):
+        site.survey._follow(site.surveyed)
+        site.survey._advance()
+    assert all(folder.disk_bytes for folder in site.root.census.folders())
+    assert len(site.root.census.folders()) == 5
+    site.close()
+
+
+def test_stale_sizes_are_measured_again_slowly_and_hold_nothing_else_up(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    for name in ("a", "b"):
+        folder = make_folder(tmp_path, name)
+        for number in range(600):
+            (folder / str(number)).touch()
+    with by_hand(tmp_path, clock, watched=False) as site:
+        measured = {folder.name: folder.measured_at for folder in site.root.census.folders()}
+        assert all(measured.values())
+        clock.advance(STALE_SECONDS + 100)
+        site.rounds()
+        assert {folder.name: folder.measured_at for folder in site.root.census.folders()} == measured
+        make_folder(tmp_path, "new")
+        site.root.census.refresh("new")
+        site.rounds()
+        assert site.size("new") is not None, "it didn't wait for the sweep"
+        for _ in range(20):
+            clock.advance(1)
+            site.rounds()
+        again = [folder.name for folder in site.root.census.folders() if folder.measured_at > clock.now - 50]
+        assert len(again) == 3
+
+
+def test_a_stale_folder_that_cannot_be_measured_keeps_nobody_busy_and_holds_up_no_other(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    for name in ("a", "b"):
+        make_folder(tmp_path, name)
+    with by_hand(tmp_path, clock, watched=False) as site:
+        a, b = (site.root.census.get(name) for name in "ab")
+        assert a is not None
+        assert b is not None
+        a.measured_at = 1.0
+        (tmp_path / "a").rename(tmp_path / ".away")
+        site.surveyed.reconcile_at = float("inf")
+        clock.advance(STALE_SECONDS + 100)
+        for _ in range(5):
+            clock.advance(1)
+            site.rounds()
+        assert b.measured_at > clock.now - 10
+
+
+def test_it_ends_within_a_moment_while_it_measures(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "a")
+    for number in range(3000):
+        (folder / str(number)).touch()
+    site = Site(tmp_path)
+    thread = threading.Thread(target=site.survey.run)
+    thread.start()
+    site.survey.stop()
+    thread.join(0.5)
+    assert not thread.is_alive()
+    site.close()
+
+
+def test_leases_that_come_and_go_all_the_time_leave_right_totals(tmp_path: Path) -> None:
+    for number in range(4):
+        make_folder(tmp_path, f"f{number}")
+    stop = threading.Event()
+
+    def churn(name: str) -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            lease = tmp_path / name / f".lease.{number}"
+            lease.touch()
+            lease.unlink()
+
+    with at_work(tmp_path) as site:
+        clients = [threading.Thread(target=churn, args=(f"f{number}",)) for number in range(2)]
+        for client in clients:
+            client.start()
+        for folder in site.root.census.folders():
+            if folder.name in {"f2", "f3"}:
+                folder.dispose()
+                make_folder(tmp_path, folder.name)
+        time.sleep(0.3)
+        stop.set()
+        for client in clients:
+            client.join()
+        assert eventually(lambda: (site.root.census.count, site.leases()) == (4, 0))
+        assert set(site.tracker.registered) == set(site.root.census.folders())
+        assert eventually(lambda: site.watcher.watches == 5)

@@ -1,0 +1,180 @@
+"""Filesystems that give back late, or never: nothing more goes for what is on its way, and nothing in vain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fakes import FakeClock, FakeDisk, Item
+from gcsidecar import GarbageCollector, Resource
+
+if TYPE_CHECKING:
+    from gcsidecar import Collection
+
+SETTLE, MINUTE, HOUR = 30.0, 60.0, 3600.0
+
+
+class Scene:
+    """A disk with many items that bring nothing by themselves; what comes back comes by hand."""
+
+    def __init__(
+        self, clock: FakeClock, *, settle_seconds: float = 0.0, size: int | None = 50, count: int = 40
+    ) -> None:
+        self.disk, self.clock = FakeDisk(free=0, capacity=10_000), clock
+        self.gc = GarbageCollector("/cache", 100, clock=clock, statvfs=self.disk.statvfs, settle_seconds=settle_seconds)
+        self.items = []
+        for i in range(count):
+            clock.advance(1)
+            self.items.append(Item(str(i), self.disk, size, clock, brings=0))
+            self.gc.register(self.items[-1])
+
+    def collect(self, *, after: float = 0.0) -> int:
+        """Collect so many seconds from now; how many went."""
+        self.clock.advance(after)
+        self.collection: Collection = self.gc.collect()
+        return len(self.collection.evictions)
+
+
+# What is on its way
+
+
+def test_while_the_filesystem_settles_nothing_more_goes_for_what_is_on_its_way(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    assert scene.collect() == 2
+    assert scene.gc.measure()[0].on_its_way[Resource.DISK] == 100
+    assert scene.collect(after=SETTLE - 1) == 0
+    scene.disk.free += 100
+    assert scene.collect(after=1) == 0
+    assert scene.gc.measure()[0].on_its_way[Resource.DISK] == 0
+
+
+def test_without_a_settle_time_nothing_is_on_its_way(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    assert scene.collect() == 2
+    assert scene.gc.measure()[0].on_its_way[Resource.DISK] == 0
+
+
+def test_what_writers_take_meanwhile_is_made_up_for(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    assert scene.collect() == 2
+    scene.disk.free -= 50
+    assert scene.collect(after=1) == 1
+
+
+def test_of_what_one_brings_at_once_nothing_is_taken_for_the_arrival_of_another(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.items[1].brings = 20
+    assert scene.collect() == 2
+    assert scene.gc.measure()[0].on_its_way[Resource.DISK] == 80
+
+
+def test_where_measuring_fails_after_a_disposal_it_counts_as_on_its_way_all_the_same(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.items[0].meanwhile = lambda: setattr(scene.disk, "fails_after", scene.disk.measured)
+    with pytest.raises(Exception, match="can't measure"):
+        scene.collect()
+    scene.disk.fails_after = None
+    assert scene.collect() == 1
+
+
+# What never comes
+
+
+def test_what_brings_nothing_pauses_the_collection_once_it_had_time_to_settle(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    assert scene.collect() == 2
+    scene.gc.measure()
+    assert not scene.gc.paused
+    assert scene.collect(after=SETTLE) == 0
+    assert scene.gc.paused
+    assert scene.collection.paused
+    assert [kept.reason for kept in scene.collection.kept] == ["paused"] * 2
+
+
+def test_one_is_tried_after_a_minute_and_then_after_twice_as_long_up_to_an_hour(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.collect()
+    scene.collect()
+    assert scene.gc.paused
+    for wait in [MINUTE * 2**i for i in range(6)] + [HOUR, HOUR]:
+        assert scene.collect(after=wait - 1) == 0
+        assert scene.collect(after=1) == 1
+        assert scene.collect() == 0
+
+
+def test_one_that_brings_what_it_should_ends_the_pause(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.collect()
+    scene.collect()
+    for item in scene.items:
+        item.brings = 50
+    assert scene.collect(after=MINUTE) == 1
+    assert scene.collect() == 1
+    assert not scene.gc.paused
+    assert scene.disk.free == 100
+
+
+def test_a_collection_is_judged_as_a_whole_and_not_by_its_single_disposals(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.items[1].brings = 60
+    assert scene.collect() == 2
+    scene.gc.measure()
+    assert not scene.gc.paused
+
+
+def test_a_long_collection_counts_as_one_failure(clock: FakeClock) -> None:
+    scene = Scene(clock, size=10)
+    assert scene.collect() == 10
+    assert scene.collect() == 0
+    assert scene.collect(after=MINUTE) == 1
+
+
+def test_a_long_collection_is_judged_after_its_end_with_time_for_its_last_disposal(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.items[1].meanwhile = lambda: clock.advance(SETTLE)
+    assert scene.collect() == 2
+    scene.clock.advance(SETTLE - 1)
+    scene.gc.measure()
+    assert not scene.gc.paused
+    scene.disk.free += 100
+    scene.collect(after=1)
+    assert not scene.gc.paused
+
+
+def test_no_verdict_is_given_where_a_writer_could_have_taken_the_difference(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.disk.free = 300
+    scene.gc.measure()
+    scene.clock.advance(1)
+    scene.disk.free = 0  # a writer of 300 a second
+    assert scene.collect() == 2
+    scene.clock.advance(SETTLE)
+    scene.gc.measure()
+    assert not scene.gc.paused
+
+
+def test_unknown_sizes_are_no_promise_and_never_pause_it(clock: FakeClock) -> None:
+    scene = Scene(clock, size=None, count=3)
+    assert scene.collect() == 3
+    scene.gc.measure()
+    assert not scene.gc.paused
+
+
+def test_collect_all_does_not_care_about_the_pause(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.collect()
+    scene.collect()
+    assert scene.gc.paused
+    assert len(scene.gc.collect_all().evictions) == 38
+
+
+def test_while_paused_the_one_that_is_tried_may_be_another_where_the_first_is_in_use(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.collect()
+    scene.collect()
+    scene.clock.advance(MINUTE)
+    for item in scene.items[2:6]:
+        item.acquire()
+    assert scene.collect() == 1
+    assert scene.disk.gone == ["0", "1", "6"]
