@@ -18,7 +18,8 @@ FOLDERS = 1000
 # Longer than a reconcile is apart from the next, so that each window has one in it.
 WINDOW_SECONDS = 62.0
 WINDOWS = 3
-_SETTLE_SECONDS = 5.0
+# Each reconcile looks once more at what has changed in the two minutes before it: not at rest yet.
+_SETTLE_SECONDS = 125.0
 
 
 def rows() -> Iterator[Row]:

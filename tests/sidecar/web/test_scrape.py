@@ -7,10 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
+from gcsidecar.sidecar.web.exchange import Question
 from gcsidecar.sidecar.web.limits import WebLimits
+from gcsidecar.sidecar.web.scrape import rendered
+from sidecar.metrics_sample import metrics
 from sidecar.web.serving import Made, ask, registry_of, serving, silent, until
 
 if TYPE_CHECKING:
@@ -54,6 +59,17 @@ def test_who_asks_for_openmetrics_gets_it_to_its_end(server: WebServer, accept: 
     assert reply.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0; charset=utf-8")
     assert reply.text.endswith("# EOF\n")
     assert names(OPENMETRICS(reply.text)) == ALL_NAMES
+
+
+@pytest.mark.parametrize("escaping", ["", ";escaping=underscores", ";escaping=allow-utf-8", ";escaping=dots"])
+@pytest.mark.parametrize("form", ["application/openmetrics-text", "text/plain"])
+@pytest.mark.parametrize("version", ["", ";version=0.0.4", ";version=1.0.0"])
+def test_what_is_rendered_in_a_quicker_way_is_the_same(form: str, version: str, escaping: str) -> None:
+    registry, accept = CollectorRegistry(), form + version + escaping
+    registry.register(metrics())
+    encode, content_type = choose_encoder(accept)
+    answer = rendered(registry, Question.of("GET", "/metrics", {"Accept": accept}))
+    assert (answer.body, answer.content_type) == (encode(registry), content_type)
 
 
 @pytest.mark.parametrize("accept", ["gzip", "br;q=1.0, GZIP;q=0.5", "*"])

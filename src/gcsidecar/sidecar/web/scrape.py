@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import gzip
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.openmetrics.exposition import ALLOWUTF8, generate_latest
 
 from gcsidecar.sidecar.web.exchange import Answer, Question, plain
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
 
 # 10,000 series: 14 % of their length in 3 ms at this level, 12 % in 28 ms at the highest.
 _GZIP_LEVEL = 1
+# For these, prometheus-client 0.26 looks at each letter of each sample's name for what to put an underscore in place
+# of: a third of the rendering. Every name of ours may stand as it is; and then this gives the same bytes.
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_WITH_UNDERSCORES = {_OPENMETRICS, f"{_OPENMETRICS}; escaping=underscores"}
+_openmetrics: Callable[[Collector], bytes] = partial(generate_latest, escaping=ALLOWUTF8, version="1.0.0")
 
 
 class Scrape:
@@ -72,9 +79,10 @@ def rendered(registry: CollectorRegistry, question: Question) -> Answer:
 
 def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
     try:
-        return choose_encoder(accept)
+        encode, content_type = choose_encoder(accept)
     except (TypeError, ValueError):  # seen in 0.26 for a version that is none, such as `text/plain;version=x`
         return choose_encoder("")
+    return _openmetrics if content_type in _WITH_UNDERSCORES else encode, content_type
 
 
 def _takes_gzip(accept_encoding: str) -> bool:
