@@ -6,8 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.places import config, directory, fill
-from bench.process import Process, Sidecar, running
+from bench.process import Process, measured_sidecar, running
 from bench.row import Peer, Row
 from bench.samples import sizes
 
@@ -42,19 +41,11 @@ def rows() -> Iterator[Row]:
 
 
 def _ours() -> int:
-    with directory() as path:
-        root = path / "root"
-        root.mkdir()
-        fill(root, FOLDERS)
-        file = path / "config.yaml"
-        sidecar = Sidecar(file, config(file, root))
-        with running(sidecar):
-            sidecar.await_ready()
-            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
-            for _ in range(SCRAPES):
-                sidecar.get("/metrics")
-            time.sleep(_SETTLE_SECONDS)
-            return sidecar.rss_bytes()
+    with measured_sidecar(FOLDERS) as (sidecar, _):
+        for _ in range(SCRAPES):
+            sidecar.get("/metrics")
+        time.sleep(_SETTLE_SECONDS)
+        return sidecar.rss_bytes()
 
 
 def _python(code: str) -> int:

@@ -17,6 +17,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.places import config, directory, fill
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -148,6 +150,20 @@ class Sidecar(Process):
             connection.request("GET", "/readyz")
             return connection.getresponse().status == http.HTTPStatus.OK
         return False
+
+
+@contextlib.contextmanager
+def measured_sidecar(folders: int) -> Iterator[tuple[Sidecar, Path]]:
+    """A sidecar that has measured so many folders, and the directory that it is in."""
+    with directory() as path:
+        root, file = path / "root", path / "config.yaml"
+        root.mkdir()
+        fill(root, folders)
+        sidecar = Sidecar(file, config(file, root))
+        with running(sidecar):
+            sidecar.await_ready()
+            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
+            yield sidecar, path
 
 
 @contextlib.contextmanager

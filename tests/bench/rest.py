@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from bench.places import config, directory, fill
-from bench.process import Sidecar, running
+from bench.process import Sidecar, measured_sidecar
 from bench.row import Row
 from bench.samples import Samples
 
@@ -24,17 +23,9 @@ _SETTLE_SECONDS = 125.0
 
 def rows() -> Iterator[Row]:
     """CPU at rest."""
-    with directory() as path:
-        root = path / "root"
-        root.mkdir()
-        fill(root, FOLDERS)
-        file = path / "config.yaml"
-        sidecar = Sidecar(file, config(file, root))
-        with running(sidecar):
-            sidecar.await_ready()
-            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
-            time.sleep(_SETTLE_SECONDS)
-            taken = Samples(tuple(_window(sidecar) for _ in range(WINDOWS)), "%")
+    with measured_sidecar(FOLDERS) as (sidecar, _):
+        time.sleep(_SETTLE_SECONDS)
+        taken = Samples(tuple(_window(sidecar) for _ in range(WINDOWS)), "%")
     yield Row(
         f"at rest with {FOLDERS:,} folders, of one core, windows of {WINDOW_SECONDS:.0f} s",
         taken.median,

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from bench.places import config, directory, fill, free_port
-from bench.process import BenchError, Process, Sidecar, running
+from bench.places import free_port
+from bench.process import BenchError, Process, Sidecar, measured_sidecar, running
 from bench.row import Peer, Row
 from bench.samples import Samples, seconds
 
@@ -31,16 +31,8 @@ HEADERS = {
 
 def rows() -> Iterator[Row]:
     """The scrape, by connections of their own and by one kept alive."""
-    with directory() as path:
-        root = path / "root"
-        root.mkdir()
-        fill(root, FOLDERS)
-        file = path / "config.yaml"
-        sidecar = Sidecar(file, config(file, root))
-        with running(sidecar):
-            sidecar.await_ready()
-            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
-            yield from _compare(sidecar, path / "series.txt")
+    with measured_sidecar(FOLDERS) as (sidecar, path):
+        yield from _compare(sidecar, path / "series.txt")
 
 
 def _compare(sidecar: Sidecar, text: Path) -> Iterator[Row]:

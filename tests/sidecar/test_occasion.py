@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fakes import FakeClock
-from gcsidecar.gc.planning import Candidate, Measurements, Plan, Step, Want
+from gcsidecar.gc.planning import Candidate, Measurements, Plan, Step, Want, wants
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar.occasion import REPLAN_SECONDS, TRIED_SECONDS, Occasion
 
@@ -20,7 +20,7 @@ class Situation:
         self.occasion = Occasion(lambda: self.version, shortest_idle_seconds, self.clock)
 
     def arises(self) -> bool:
-        return self.occasion.arises(Measurements(self.clock.time(), (self.reading,)), [THRESHOLD])
+        return self.occasion.arises(wants(Measurements(self.clock.time(), (self.reading,)), [THRESHOLD]))
 
     @property
     def reading(self) -> Measurement:

@@ -220,7 +220,7 @@ class Root:
         return names
 
     def used_bytes(self) -> int:
-        """What it takes of a budget: all measured folders, and `.gcsidecar/`."""
+        """What it takes of a budget: all measured folders, the lock and the ballast; not what lies in the slots."""
         return self.census.known_bytes + (self._state.own_bytes() if self._state is not None else 0)
 
     def tally(self) -> RootTally:

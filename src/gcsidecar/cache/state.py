@@ -229,7 +229,7 @@ class StateDirectory:
         return True
 
     def own_bytes(self) -> int:
-        """What the lock and the ballast take; what lies in the slots is counted where it was measured."""
+        """What the lock and the ballast take; what lies in the slots, on its way out or parked, is not counted."""
         total = 0
         for name in (LOCK, BALLAST):
             with contextlib.suppress(OSError):

@@ -13,17 +13,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gcsidecar.cache.recovery import Recovered
+    from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.collection import Collection, Eviction, Failure
     from gcsidecar.gc.planning import Kept, Plan
 
 _log = logging.getLogger("gcsidecar.collection")
 
-# So many folders are named where a plan is only shown.
+# So many folders are named where there may be very many.
 NAMED = 10
+# What goes on is told of again after so long.
+AGAIN_SECONDS = 60.0
 
 
-def planned(filesystem: str, plan: Plan, *, dry_run: bool) -> None:
+class Patience:
+    """So that a state is told of once in a while, and not at each of many looks at it: leases come and go all the time.
+
+    Args:
+        clock: Both clocks.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._again_at: dict[object, float] = {}
+
+    def allows(self, subject: object) -> bool:
+        """Whether it was not told of for a while; then it counts as told."""
+        monotonic = self._clock.monotonic()
+        if monotonic < self._again_at.get(subject, 0.0):
+            return False
+        self._again_at = {known: at for known, at in self._again_at.items() if at > monotonic}
+        self._again_at[subject] = monotonic + AGAIN_SECONDS
+        return True
+
+
+def planned(filesystem: str, plan: Plan, patience: Patience, *, dry_run: bool) -> None:
     """A plan was made: what was scarce and by how much, what is to go, and why others stay."""
+    scarce = tuple((want.threshold.resource, want.threshold.group) for want in plan.wants)
+    named = ",".join(shown(step.candidate.key) for step in plan.steps[:NAMED])
+    if (dry_run or not plan.steps) and not patience.allows((scarce, named)):
+        return
     values: dict[str, object] = {"filesystem": filesystem, "to_evict": len(plan.steps)}
     for want in plan.wants:
         held = want.threshold
@@ -33,7 +61,7 @@ def planned(filesystem: str, plan: Plan, *, dry_run: bool) -> None:
     reasons = Counter(kept.reason for kept in plan.kept)
     values |= {f"kept_{reason.replace('-', '_')}": count for reason, count in reasons.items()}
     if dry_run:
-        values["would_evict"] = ",".join(shown(step.candidate.key) for step in plan.steps[:NAMED])
+        values["would_evict"] = named
     if plan.steps:
         _log.info("planned", extra=fields(**values))
     else:
@@ -64,10 +92,15 @@ def failed(failures: Sequence[Failure]) -> None:
         _log.warning("eviction-failed", extra=extra)
 
 
-def kept(those: Sequence[Kept]) -> None:
-    """Folders that were to go, and were found to be in use when it came to it."""
+def kept(those: Sequence[Kept], patience: Patience) -> None:
+    """Folders that were to go, and were kept when it came to it: a line for each reason, the first of them named."""
+    names: dict[tuple[str, str], list[str]] = {}
     for one in those:
-        _log.info("kept", extra=fields(root=one.group, folder=shown(one.key), reason=one.reason))
+        names.setdefault((one.group, one.reason), []).append(shown(one.key))
+    for (root, reason), found in names.items():
+        if patience.allows((root, reason, *found[:NAMED])):
+            named = ",".join(found[:NAMED])
+            _log.info("kept", extra=fields(root=root, reason=reason, folders=len(found), named=named))
 
 
 def collected(filesystem: str, collection: Collection) -> None:

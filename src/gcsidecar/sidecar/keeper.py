@@ -81,6 +81,7 @@ class Keeper:
         )
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
+        self._patience = journal.Patience(clock)
         self._caretaker = Caretaker(self._roots, about, clock)
         self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
         self._threads = tuple(
@@ -150,8 +151,9 @@ class Keeper:
             self._survey.wake()
         try:
             measurements, thresholds = self._collector.measure()
-            self._publish(measurements, thresholds)
-            if self._occasion.arises(measurements, thresholds):
+            crossed = wants(measurements, thresholds)
+            self._publish(measurements, thresholds, scarce=bool(crossed))
+            if self._occasion.arises(crossed):
                 self._plan_and_execute()
         except MeasurementError as error:
             self._unmeasured(error)
@@ -161,7 +163,7 @@ class Keeper:
     def _plan_and_execute(self) -> None:
         plan = self._collector.plan()
         if plan.wants or plan.steps:
-            journal.planned(self.status.name, plan, dry_run=self._config.dry_run)
+            journal.planned(self.status.name, plan, self._patience, dry_run=self._config.dry_run)
         if self._config.dry_run:
             self.status = replace(self.status, planned=len(plan.steps))
             self._occasion.was_fruitless(plan)
@@ -179,7 +181,7 @@ class Keeper:
     def _record(self, plan: Plan, collection: Collection) -> None:
         self._metrics.record_collection(self.status.name, collection)
         journal.failed(collection.failures)
-        journal.kept(collection.kept[len(plan.kept) :])
+        journal.kept(collection.kept[len(plan.kept) :], self._patience)
         if collection.evictions:
             self._occasion.was_fruitful()
             journal.collected(self.status.name, collection)
@@ -204,7 +206,7 @@ class Keeper:
         """The last status of each root."""
         return {name: status for name, (_, status) in list(self._published.items())}
 
-    def _publish(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> None:
+    def _publish(self, measurements: Measurements, thresholds: Sequence[Threshold], *, scarce: bool) -> None:
         rates = {
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
@@ -219,7 +221,7 @@ class Keeper:
             measure_ok=True,
             paused=self._collector.paused,
             backed_off=self._collector.backed_off,
-            planned=self.status.planned if wants(measurements, thresholds) else 0,
+            planned=self.status.planned if scarce else 0,
         )
 
     def _publish_roots(self) -> None:

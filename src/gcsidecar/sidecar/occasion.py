@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsidecar.gc.planning import wants
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gcsidecar.gc.clock import Clock
-    from gcsidecar.gc.planning import Measurements, Plan, Want
-    from gcsidecar.gc.pressure import Threshold
+    from gcsidecar.gc.planning import Plan, Want
 
 # A plan in which nothing could go is made anew so often, whatever has changed or not.
 REPLAN_SECONDS = 60.0
@@ -41,9 +38,8 @@ class Occasion:
         self._idle_at = 0.0
         self._fruitless: tuple[object, float] | None = None
 
-    def arises(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> bool:
-        """Whether to plan now."""
-        crossed = wants(measurements, thresholds)
+    def arises(self, crossed: Sequence[Want]) -> bool:
+        """Whether to plan now, with these thresholds crossed."""
         if self._is_time_for_idle():
             return True
         if not crossed or self._fruitless is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
+import needs
 from gcsidecar.sidecar.config import check, load
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from gcsidecar.sidecar.config import Problem
 
 OFF = "thresholds: {disk: null, inodes: null}\n"
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a filesystem")
 
 
 def problems(tmp_path: Path, text: str) -> list[Problem]:
@@ -43,6 +42,7 @@ def directory(tmp_path: Path, name: str) -> Path:
 
 @pytest.fixture
 def tmpfs(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
+    needs.root()
     path = directory(tmp_path, "mount")
     options = getattr(request, "param", "size=16m,nr_inodes=1000")
     subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(path)], check=True)
@@ -74,7 +74,6 @@ def test_a_root_below_a_file_is_an_error_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@needs_root
 @pytest.mark.parametrize("tmpfs", ["ro"], indirect=True)
 def test_a_root_that_is_not_writable_is_an_error_unless_nothing_is_to_be_evicted(tmp_path: Path, tmpfs: Path) -> None:
     assert told(tmp_path, roots(tmpfs) + OFF) == [("roots[0].path", f'"{tmpfs}" is not writable by this user')]
@@ -82,7 +81,6 @@ def test_a_root_that_is_not_writable_is_an_error_unless_nothing_is_to_be_evicted
 
 
 @pytest.mark.root
-@needs_root
 @pytest.mark.parametrize("tmpfs", ["noatime"], indirect=True)
 def test_atime_on_a_mount_without_it_is_an_error(tmp_path: Path, tmpfs: Path) -> None:
     ((key, what),) = told(tmp_path, roots(tmpfs, more=", last_used: atime") + OFF)
@@ -91,7 +89,6 @@ def test_atime_on_a_mount_without_it_is_an_error(tmp_path: Path, tmpfs: Path) ->
 
 
 @pytest.mark.root
-@needs_root
 @pytest.mark.parametrize(
     ("levels", "what"),
     [
@@ -109,7 +106,6 @@ def test_a_level_that_this_filesystem_cannot_meet_is_an_error(
 
 
 @pytest.mark.root
-@needs_root
 def test_a_budget_larger_than_its_filesystem_is_a_warning(tmp_path: Path, tmpfs: Path) -> None:
     (problem,) = problems(tmp_path, roots(tmpfs, more=", max_size: 32MiB") + OFF)
     assert (problem.key, problem.severity) == ("roots[0].max_size", "warning")
@@ -130,7 +126,6 @@ def test_roots_that_overlap_behind_a_symlink_are_an_error(tmp_path: Path) -> Non
 
 
 @pytest.mark.root
-@needs_root
 def test_roots_that_are_one_directory_by_a_bind_mount_are_an_error(tmp_path: Path, tmpfs: Path) -> None:
     real = directory(tmpfs, "a")
     bound = directory(tmp_path, "b")
@@ -177,7 +172,6 @@ def test_a_root_with_a_single_folder_is_a_warning(tmp_path: Path) -> None:
 
 
 @pytest.mark.root
-@needs_root
 def test_roots_on_one_filesystem_with_different_thresholds_are_told_what_holds(tmp_path: Path, tmpfs: Path) -> None:
     one, two = directory(tmpfs, "one"), directory(tmpfs, "two")
     text = f"""\
