@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.tally import Amount, FolderShare, RootTally, State
 from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.planning import Candidate, Kept, Want
@@ -124,6 +125,7 @@ def metrics(shown: Status | None = None) -> Metrics:
     kept = (Kept("a", "leased", "jobs"), Kept("b", "obstacle", "models"))
     failed = (Failure("c", OSError("no"), "models"),)
     made.record_collection("jobs", Collection(NOW, (wanted,), evictions, kept, failed))
+    made.record_regret(Regret("jobs", "some/folder", NOW - 600, NOW, 3 * GIB))
     made.record_reload(ok=True)
     made.record_reload(ok=False)
     return made

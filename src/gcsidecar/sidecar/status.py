@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryStatus:
+    """The history of one root.
+
+    Attributes:
+        healthy: Whether what happens is being recorded.
+        size_bytes: What its files take.
+        dropped: Records that could not be written since the start.
+    """
+
+    healthy: bool
+    size_bytes: int = 0
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RootStatus:
     """One root.
 
@@ -30,6 +45,7 @@ class RootStatus:
         reconcile_ok: Whether that went well.
         parked: Folders kept apart, whole, until their leases end.
         condemned: Folders out of the way whose deletion isn't complete yet.
+        history: Its history; none where none is kept (dry run, standing by, turned off).
     """
 
     name: str
@@ -41,6 +57,7 @@ class RootStatus:
     reconcile_ok: bool = False
     parked: int = 0
     condemned: int = 0
+    history: HistoryStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

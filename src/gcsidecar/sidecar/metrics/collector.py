@@ -13,7 +13,7 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
 from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
-from gcsidecar.sidecar.metrics.evictions import of_collection, of_eviction
+from gcsidecar.sidecar.metrics.evictions import of_collection, of_eviction, of_regret
 from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
 from gcsidecar.sidecar.metrics.process import RELOAD_FAILURES, RELOADS
 from gcsidecar.sidecar.metrics.view import view
@@ -21,6 +21,7 @@ from gcsidecar.sidecar.metrics.view import view
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.sidecar.metrics.metric import Metric
     from gcsidecar.sidecar.metrics.view import View
@@ -59,6 +60,10 @@ class Metrics:
     def record_collection(self, filesystem: str, collection: Collection) -> None:
         """Count what a collection kept and what failed; its evictions have been counted."""
         self._ledger.enter(of_collection(filesystem, collection))
+
+    def record_regret(self, regret: Regret) -> None:
+        """Count a folder that came back after it was evicted."""
+        self._ledger.enter(of_regret(regret))
 
     def record_reload(self, *, ok: bool) -> None:
         """Count that the config was read anew, and whether it was accepted."""

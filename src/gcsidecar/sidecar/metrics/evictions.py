@@ -16,6 +16,7 @@ from gcsidecar.sidecar.metrics.readers import counted, filesystem_names, observe
 from gcsidecar.sidecar.metrics.roots import WITH_ROOT
 
 if TYPE_CHECKING:
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.gc.collection import Collection, Eviction
 
 # A rename and a few files take a millisecond, a million files on a disk minutes: three buckets in two decades.
@@ -88,6 +89,18 @@ COLLECTIONS = Metric(
     WITH_FILESYSTEM,
     (labels.FILESYSTEM,),
 )
+REGRETS = _counter(
+    "gcsidecar_regrets_total",
+    "Folders that came back under the name of one evicted less than regret_window ago: somebody wanted it after all. "
+    "Where that happens often, the cache is too small.",
+    "increase(gcsidecar_regrets_total[1d]) / on (root) sum by (root) (increase(gcsidecar_evictions_total[1d]))",
+)
+REGRETTED_BYTES = _counter(
+    "gcsidecar_regretted_bytes_total",
+    "Bytes that the folders in gcsidecar_regrets_total took when they were evicted: what had to be fetched or made "
+    "again, and so by how much the cache is too small.",
+    "increase(gcsidecar_regretted_bytes_total[1d])",
+)
 KEPT = _counter(
     "gcsidecar_kept_total",
     "How often a collection passed by a folder of a root, by the reason to keep it; a folder that is passed by in each "
@@ -130,6 +143,8 @@ EVICTIONS = (
     CLAMPED,
     DURATION,
     IDLE,
+    REGRETS,
+    REGRETTED_BYTES,
     KEPT,
 )
 
@@ -149,6 +164,14 @@ def of_eviction(filesystem: str, eviction: Eviction) -> Entry:
     entry.count(CLAMPED.name, root, amount=eviction.clamped)
     entry.observe(DURATION.name, filesystem, value=eviction.seconds, buckets=DURATION_BUCKETS)
     entry.observe(IDLE.name, root, value=eviction.idle_seconds, buckets=IDLE_BUCKETS)
+    return entry
+
+
+def of_regret(regret: Regret) -> Entry:
+    """What a folder adds that came back."""
+    entry = Entry()
+    entry.count(REGRETS.name, regret.root)
+    entry.count(REGRETTED_BYTES.name, regret.root, amount=regret.disk_bytes)
     return entry
 
 
