@@ -117,16 +117,19 @@ def _exchange_secured(connection: socket.socket, request: bytes, until: float) -
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     connection.settimeout(_left(until))
     try:
-        with context.wrap_socket(connection) as secured:
-            # In TLS 1.3 a server that misses a certificate hangs up only now.
-            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
-                secured.sendall(request)
-                return b"".join(_pieces(secured, until))
-            return _NO_CERTIFICATE
+        secured = context.wrap_socket(connection)
     except ssl.SSLError as error:
         if "ALERT" in (error.reason or ""):
             return _NO_CERTIFICATE
         raise
+    with secured:
+        try:
+            secured.sendall(request)
+            return b"".join(_pieces(secured, until)) or _NO_CERTIFICATE
+        except TimeoutError:
+            raise
+        except OSError:  # in TLS 1.3 a server that misses a certificate hangs up after the handshake, in many ways
+            return _NO_CERTIFICATE
 
 
 def _pieces(connection: socket.socket, until: float) -> Iterator[bytes]:

@@ -33,7 +33,7 @@ class Notifier:
         )
         # Half of the time after which it takes us for dead, as sd_watchdog_enabled(3) recommends.
         self._beat_seconds = _watchdog_seconds(environ) / 2
-        self._beat_at = 0.0
+        self._beat_at = 0.0 if self._beat_seconds < _NEVER else _NEVER
         self._is_ready, self._status = False, ""
 
     def pause_seconds(self, longest: float) -> float:
@@ -67,8 +67,11 @@ class Notifier:
             self._is_ready = False
 
     def stopping(self) -> None:
-        """The process ends."""
+        """The process ends; nothing is said after this."""
         self._say("STOPPING=1")
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _say(self, *lines: str) -> bool:
         """Whether it was taken; what was not is said again at the next turn, where that matters."""

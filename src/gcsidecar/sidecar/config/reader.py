@@ -119,7 +119,7 @@ class Reader:
     def _field(self, node: Mapping, entries: dict[str, Entry], field: mi.Field, key: str, base: Any) -> Any:
         """A field's value: what is written, else the type's default, else what the base has."""
         name, path = field.encode_name, join(key, field.encode_name)
-        default = field.default if field.default is not NODEFAULT else _INVALID
+        default = _default(field)
         inherited = getattr(base, name, default)
         if name in entries:
             self.lines[path] = entries[name].line
@@ -181,7 +181,14 @@ def _or_stand_in(value: Any, field: mi.Field) -> Any:
     if value is not _INVALID:
         return value
     is_text = isinstance(alternatives(field.type)[0], mi.StrType)
-    return field.default if field.default is not NODEFAULT else "" if is_text else _INVALID
+    default = _default(field)
+    return "" if default is _INVALID and is_text else default
+
+
+def _default(field: mi.Field) -> Any:
+    if field.default_factory is not NODEFAULT:
+        return field.default_factory()
+    return _INVALID if field.default is NODEFAULT else field.default
 
 
 def _chosen(info: mi.Type, node: Node) -> mi.Type:

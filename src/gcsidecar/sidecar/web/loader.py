@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gcsidecar.sidecar.config.document import parse
-from gcsidecar.sidecar.config.nodes import join
 from gcsidecar.sidecar.config.problems import WHOLE_FILE, ConfigError, Problem
 from gcsidecar.sidecar.config.reader import Reader
 from gcsidecar.sidecar.web.access import Access
@@ -72,7 +71,7 @@ def _access(path: str, settings: WebSettings, lines: dict[str, int]) -> Access:
     try:
         context = context_of(tls, os.path.dirname(path), anonymous=bool(settings.auth_excluded_paths))
     except TlsError as error:
-        key = join("tls_server_config", error.key)
+        key = f"tls_server_config.{error.key}"
         line = lines.get(key) or lines["tls_server_config"]
         raise ConfigError(path, [Problem(line, key, error.what, error.remedy)]) from error
     return Access(settings, context, frozenset(map(normal_name, tls.client_allowed_sans)))

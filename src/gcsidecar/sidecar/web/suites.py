@@ -19,6 +19,6 @@ SUITES_TLS12 = {
     for go, openssl in _WITH_ECDHE.items()
 }
 # Which of these are used can't be chosen, neither in Go nor in Python's ssl: all of them are.
-SUITES_TLS13 = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
+SUITES_TLS13 = ("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
 
 CURVES = {"X25519": "X25519", "CurveP256": "prime256v1", "CurveP384": "secp384r1", "CurveP521": "secp521r1"}

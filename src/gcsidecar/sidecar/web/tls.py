@@ -97,7 +97,7 @@ def _check(tls: TlsSettings) -> None:
     if _VERSIONS[tls.min_version] > _VERSIONS[tls.max_version]:
         raise TlsError("min_version", f"is {tls.min_version}, above max_version", f"{tls.max_version} or older")
     _check_clients(tls)
-    for key, known in (("cipher_suites", {*SUITES_TLS12, *SUITES_TLS13}), ("curve_preferences", CURVES)):
+    for key, known in (("cipher_suites", (*SUITES_TLS12, *SUITES_TLS13)), ("curve_preferences", CURVES)):
         for number, name in enumerate(getattr(tls, key)):
             if name not in known:
                 raise TlsError(f"{key}[{number}]", f'is "{name}", which is not known', f"one of {', '.join(known)}")
