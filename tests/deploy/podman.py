@@ -120,7 +120,7 @@ class Pages:
         return self.get("/readyz")[0] == 200
 
     def total(self, name: str, **labels: str) -> float:
-        """The sum of a metric's series."""
+        """The sum of a metric's series; 0 where nobody answers."""
         families = text_string_to_metric_families(self.get("/metrics")[1])
         samples = [sample for family in families for sample in family.samples]
         return sum(one.value for one in samples if one.name == name and labels.items() <= one.labels.items())

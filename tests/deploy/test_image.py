@@ -112,7 +112,7 @@ def test_it_starts_as_an_ordinary_user_and_without_a_shell(podman: Podman, image
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", config["User"]), "Kubernetes wants a number to know that it isn't root"
     assert config["Entrypoint"] == ["/opt/gcsidecar/bin/gcsidecar"]
     assert config["Cmd"] == ["run", "--config", CONFIG]
-    assert about["HealthCheck"]["Test"][:3] == ["CMD", "/opt/gcsidecar/bin/gcsidecar", "healthcheck"]
+    assert about["Healthcheck"]["Test"][:3] == ["CMD", "/opt/gcsidecar/bin/gcsidecar", "healthcheck"]
     assert "10977/tcp" in config["ExposedPorts"]
 
 
