@@ -64,13 +64,19 @@ def test_what_was_expected_and_what_came_back_are_added_up_by_root() -> None:
     process.metrics.record_eviction("jobs", eviction("models", disk=7, reclaimed=0, clamped=True))
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 110, ("models",): 7}
     assert process.series("gcsidecar_eviction_reclaimed_bytes_total") == {("jobs",): 90, ("models",): 0}
-    assert process.series("gcsidecar_eviction_expected_inodes_total") == {("jobs",): 6, ("models",): 2}
-    assert process.series("gcsidecar_eviction_reclaimed_inodes_total") == {("jobs",): 4, ("models",): 2}
-    assert process.series("gcsidecar_evictions_clamped_total") == {("jobs",): 0, ("models",): 1}
+
+
+def test_inodes_and_what_is_not_known_of_evictions_are_added_up_by_filesystem() -> None:
+    process = Process(root("jobs"), root("models"), filesystems=[filesystem("jobs", "jobs", "models")])
+    process.metrics.record_eviction("jobs", eviction("jobs", inodes=5))
+    process.metrics.record_eviction("jobs", eviction("models", inodes=3, clamped=True))
+    assert process.series("gcsidecar_eviction_expected_inodes_total") == {("jobs",): 8}
+    assert process.series("gcsidecar_eviction_reclaimed_inodes_total") == {("jobs",): 4}
+    assert process.series("gcsidecar_evictions_clamped_total") == {("jobs",): 1}
 
 
 def test_an_eviction_of_unknown_size_is_counted_as_such_and_expects_nothing() -> None:
-    process = Process()
+    process = Process(filesystems=[filesystem()])
     process.metrics.record_eviction("jobs", eviction(disk=None, inodes=None))
     assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("jobs",): 1}
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 0}
@@ -110,7 +116,7 @@ def test_a_collection_counts_what_it_kept_and_not_its_evictions_again() -> None:
     kept = (Kept("a", "leased", "jobs"), Kept("b", "leased", "jobs"), Kept("c", "mounted", "jobs"))
     process.metrics.record_collection("jobs", Collection(NOW, evictions=(eviction(),), kept=kept))
     counted = process.series("gcsidecar_kept_total")
-    assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "mounted"): 1}
+    assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "obstacle"): 1}
     assert sum(process.series("gcsidecar_evictions_total").values()) == 0
     assert process.series("gcsidecar_collections_total") == {("jobs",): 1}
 

@@ -123,7 +123,7 @@ def test_no_label_holds_a_path_or_stands_for_the_sum_of_others() -> None:
     assert not values & {"total", "all", "sum", ""}
 
 
-def test_every_reason_to_keep_a_folder_in_the_code_has_its_place_in_the_catalogue() -> None:
+def test_every_reason_to_keep_a_folder_in_the_code_counts_under_one_of_the_few_that_are_told_apart() -> None:
     source = Path(gcsidecar.__file__).parent
     trees = [
         ast.parse(path.read_text(encoding="utf-8"))
@@ -140,7 +140,7 @@ def test_every_reason_to_keep_a_folder_in_the_code_has_its_place_in_the_catalogu
         if argument.arg == "reason" and isinstance(argument.value, ast.Constant)
     }
     assert given
-    assert given <= set(KEPT_REASONS)
+    assert given <= {reason for reasons in KEPT_REASONS.values() for reason in reasons}
 
 
 def test_the_docs_say_what_the_code_says() -> None:

@@ -16,6 +16,7 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.collector import GarbageCollector
 from gcsidecar.gc.errors import CollectionError, MeasurementError
 from gcsidecar.gc.planning import wants
+from gcsidecar.gc.pressure import Resource
 from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
 from gcsidecar.sidecar.gauges import gauges_of
@@ -222,6 +223,7 @@ class Keeper:
             paused=self._collector.paused,
             backed_off=self._collector.backed_off,
             planned=self.status.planned if scarce else 0,
+            reclaimed_late_bytes=self._collector.reclaimed_late(Resource.DISK),
         )
 
     def _publish_roots(self) -> None:

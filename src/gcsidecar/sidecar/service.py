@@ -23,6 +23,7 @@ from gcsidecar.sidecar.keeper import STOP_SECONDS, Keeper
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.opening import Opened, Opener
+from gcsidecar.sidecar.stalls import Stall, stalls
 from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, WatchStatus
 from gcsidecar.sidecar.web.pages import Health, Readiness
 from gcsidecar.sidecar.web.server import WebServer
@@ -79,7 +80,7 @@ class Service:
         self._loaded_at, self._config_ok = clock.time(), True
         self._identity = _identity(path)
         self._watcher = Watcher()
-        self.metrics = Metrics(self.status, version=__version__)
+        self.metrics = Metrics(self.status, version=__version__, stalls=self._stalls)
         self._web = self._serve(config)
 
     @property
@@ -278,6 +279,11 @@ class Service:
             self._config_ok,
             self._config.dry_run,
         )
+
+    def _stalls(self) -> tuple[Stall, ...]:
+        """How long tasks had to wait: those of the cgroup whose memory is watched, where one is."""
+        held = [self._config.thresholds_of(spec).memory for spec in self._config.roots]
+        return stalls(next((levels.cgroup for levels in held if levels is not None and levels.cgroup), None))
 
     def _unopened(self, spec: RootSpec) -> RootStatus:
         opener = self._openers.get(spec.name)

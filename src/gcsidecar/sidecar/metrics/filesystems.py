@@ -122,6 +122,15 @@ FILESYSTEMS = (
         "_bytes",
     ),
     _gauge(
+        "gcsidecar_filesystem_foreign_bytes",
+        "What is used on a filesystem and not by folders of roots there nor by their .gcsidecar/: it can't be evicted. "
+        "Folders that have not been measured yet, are parked or wait for their deletion count as foreign, and so do "
+        "the roots that only another sidecar has in its config.",
+        lambda view: [((filesystem,), foreign) for filesystem, foreign in view.foreign_bytes()],
+        "gcsidecar_filesystem_foreign_bytes / gcsidecar_filesystem_disk_capacity_bytes",
+        goes=f"until its disk is measured, and {WITH_FILESYSTEM}",
+    ),
+    _gauge(
         "gcsidecar_filesystem_pressure_ratio",
         "How near collection is, for every resource alike: what is used over what may be used before it starts. 1 "
         "is exactly at the trigger; above it folders are evicted.",
