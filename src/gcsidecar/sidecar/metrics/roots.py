@@ -61,7 +61,7 @@ ROOTS = (
         "gcsidecar_root_unmeasured_folders",
         "Folders of a root whose size isn't known yet; until it is, sizes of the root show too little.",
         of_tallies(lambda tally: tally.unmeasured),
-        "gcsidecar_root_unmeasured_folders / on (root) sum by (root) (gcsidecar_root_folders)",
+        "gcsidecar_root_unmeasured_folders / sum without (state) (gcsidecar_root_folders)",
     ),
     _gauge(
         "gcsidecar_root_own_size_bytes",
