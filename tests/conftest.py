@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """A run in which all sorts of things have happened, for those who ask its Prometheus; only that is to be used."""
+    """A run in which all sorts of things have happened, for those who ask its Prometheus."""
     with Run(tmp_path_factory.mktemp("run")) as played:
         yield played
