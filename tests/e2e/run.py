@@ -5,6 +5,7 @@ It stays up in the state in which the story ends, so that tests can ask Promethe
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import signal
@@ -36,6 +37,8 @@ FILESYSTEMS = {
 # In which root a folder goes for which reason.
 EVICTED = {"jobs": "disk", "many": "inodes", "ram": "memory", "sized": "size", "counted": "folders", "aged": "max-idle"}
 CGROUP_BYTES = 64 * MIB
+# How many bytes sqlite locks, and where.
+SQLITE_LOCK = (512, 1 << 30)
 PRESSURE = """\
 some avg10=1.20 avg60=0.80 avg300=0.20 total={some}
 full avg10=0.50 avg60=0.30 avg300=0.10 total={full}
@@ -103,6 +106,7 @@ class Run:
         make(self.root("many") / "base-many", 4 * KIB, files=180)
         make(self.root("ram") / "base-ram", MIB)
         self._leave_behind_what_a_crash_leaves()
+        self._hold_a_history()
         self._fill_with_what_never_comes_back()
 
     def _mount(self, path: Path, options: str) -> None:
@@ -136,6 +140,13 @@ class Run:
         make(self.root("counted") / "parked", 64 * KIB)
         make(state / "condemned/1-dead/rest", 64 * KIB)
         change_attribute("+i", state / "condemned/1-dead/rest/0")
+
+    def _hold_a_history(self) -> None:
+        """As another program does that has it open: nothing can be recorded."""
+        path = self.root("tight") / ".gcsidecar/history.sqlite"
+        path.parent.mkdir()
+        path.touch(0o600)
+        fcntl.lockf(self._undo.enter_context(path.open("r+b")), fcntl.LOCK_EX, *SQLITE_LOCK)
 
     def _fill_with_what_never_comes_back(self) -> None:
         """Folders whose files we hold open: evicting them brings nothing."""
@@ -188,6 +199,7 @@ class Run:
             counted = partial(self._count, "evictions_total", root=root, reason=reason)
             eventually(counted, f"an eviction for {reason}")
         self._want_back("aged", "unloved")
+        eventually(lambda: self._count("regrets_total", root="aged"), "it is a regret")
         eventually(lambda: self._count("eviction_failures_total", root="stubborn"), "an eviction fails")
         eventually(lambda: self._count("leases", state="stale", root="jobs"), "a lease is stale")
         eventually(lambda: self._count("filesystem_paused", filesystem="stuck"), "an eviction brings nothing")

@@ -18,22 +18,15 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
 
-# Nothing writes a history yet.
-HISTORY = "gcsidecar_root_history_healthy"
-
 ASKED = [question for questions in QUESTIONS.values() for question in questions]
 
 
-def yet(query: str) -> tuple[pytest.MarkDecorator, ...]:
-    return (pytest.mark.xfail,) if HISTORY in query else ()
-
-
-@pytest.mark.parametrize("metric", [pytest.param(one, marks=yet(one.query), id=one.name) for one in CATALOGUE])
+@pytest.mark.parametrize("metric", [pytest.param(one, id=one.name) for one in CATALOGUE])
 def test_the_example_of_each_metric_has_an_answer(run: Run, metric: Metric) -> None:
     assert answers(run, metric.query), metric.query
 
 
-@pytest.mark.parametrize("question", [pytest.param(one, marks=yet(one.query), id=one.text) for one in ASKED])
+@pytest.mark.parametrize("question", [pytest.param(one, id=one.text) for one in ASKED])
 def test_each_question_in_the_docs_has_an_answer(run: Run, question: Question) -> None:
     assert answers(run, question.query), question.query
 

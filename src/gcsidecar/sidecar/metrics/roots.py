@@ -65,7 +65,7 @@ ROOTS = (
     ),
     _gauge(
         "gcsidecar_root_own_size_bytes",
-        "What .gcsidecar/ takes in a root for itself (its lock and its ballast); it counts for max_size. Folders that "
+        "What .gcsidecar/ takes in a root for itself (lock, ballast and history); it counts for max_size. Folders that "
         "are parked or wait for their deletion are not in it.",
         of_tallies(lambda tally: tally.own_bytes),
         "gcsidecar_root_own_size_bytes",
