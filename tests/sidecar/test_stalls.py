@@ -108,7 +108,7 @@ def test_a_kernel_without_them_has_none(machine: Machine) -> None:
     assert [stall.resource for stall in machine.stalls()] == ["io"]
 
 
-def test_before_linux_5_13_nothing_was_counted_for_all_of_a_kind(machine: Machine) -> None:
+def test_without_a_line_for_all_tasks_they_never_stalled(machine: Machine) -> None:
     (machine.proc / "pressure/io").write_text(SOME.format(1_000_000))
     assert machine.stalls() == (Stall("io", "host", 1.0, 0.0),)
 
