@@ -42,6 +42,7 @@ class Sidecar:
         environ: Variables over those of the test's own environment.
         tls: What it is asked by, where it speaks TLS.
         headers: What each question carries.
+        under: A command that runs it.
     """
 
     def __init__(
@@ -54,8 +55,9 @@ class Sidecar:
         environ: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         headers: Mapping[str, str] | None = None,
+        under: Sequence[str] = (),
     ) -> None:
-        self._flags, self._environ = flags, environ or {}
+        self._under, self._flags, self._environ = tuple(under), tuple(flags), dict(environ or {})
         self.tls, self.headers = tls, dict(headers or {})
         self.config_path = config_path or directory / "gcsidecar.yaml"
         self.log_path = directory / f"sidecar-{time.monotonic_ns()}.log"
@@ -72,7 +74,8 @@ class Sidecar:
         """Start it; it may not be ready yet."""
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "gcsidecar.sidecar.cli", "run", "--config", str(self.config_path)]
-            self.process = subprocess.Popen([*command, *self._flags], stderr=log, env={**os.environ, **self._environ})
+            command = [*self._under, *command, *self._flags]
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **self._environ})
         return self
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""A real Prometheus, as Debian packages it, that scrapes one sidecar each second; and questions to its API."""
+"""A real Prometheus, as Debian packages it, that scrapes sidecars each second; and questions to its API."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ class Prometheus:
 
     Args:
         directory: Where.
-        target: The port that it is to scrape.
+        targets: The ports that it is to scrape.
         scrape: More of the scrape config: `scheme`, `tls_config`, ...
     """
 
-    def __init__(self, directory: Path, target: int, scrape: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, directory: Path, *targets: int, scrape: Mapping[str, Any] | None = None) -> None:
         self._program = needs.program("prometheus")
         self._directory = directory / "prometheus"
         self._directory.mkdir()
-        job = {"job_name": "gcsidecar", "static_configs": [{"targets": [f"127.0.0.1:{target}"]}], **(scrape or {})}
+        addresses = [f"127.0.0.1:{port}" for port in targets]
+        job = {"job_name": "gcsidecar", "static_configs": [{"targets": addresses}], **(scrape or {})}
         seconds = f"{SCRAPE_SECONDS}s"
         config = {"global": {"scrape_interval": seconds, "scrape_timeout": seconds}, "scrape_configs": [job]}
         (self._directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML

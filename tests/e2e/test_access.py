@@ -102,7 +102,7 @@ def test_prometheus_scrapes_by_certificate_and_password_and_misses_nothing_while
     flags = ("--web.config.file", web)
     with (
         Sidecar(tmp_path, config, flags=flags, tls=client_context(authority, own), headers=ALICE) as sidecar,
-        Prometheus(tmp_path, sidecar.port, scrape) as prometheus,
+        Prometheus(tmp_path, sidecar.port, scrape=scrape) as prometheus,
     ):
         eventually(lambda: prometheus.has("up == 1"), "it is scraped")
         renewed = authority.issue("server")
@@ -285,8 +285,8 @@ def test_systemd_is_told_of_its_life(tmp_path: Path, config: dict[str, Any]) -> 
                     return said
             pytest.fail(f"{start} was not said")
 
-        hear("READY=1\nSTATUS=")
-        hear("STATUS=all roots are kept")
+        if "all roots are kept" not in hear("READY=1\nSTATUS="):
+            hear("STATUS=all roots are kept")
         hear("WATCHDOG=1")
         hear("WATCHDOG=1")
         shutil.rmtree(tmp_path / "cache")
