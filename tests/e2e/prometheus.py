@@ -1,4 +1,4 @@
-"""A real Prometheus, as Debian packages it, that scrapes one sidecar each second; and questions to its API."""
+"""A real Prometheus, as Debian packages it, that scrapes sidecars each second; and questions to its API."""
 
 from __future__ import annotations
 
@@ -14,17 +14,11 @@ import needs
 from e2e.harness import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SCRAPE_SECONDS = 1
 STOP_SECONDS = 20.0
-
-CONFIG = """\
-global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}
-scrape_configs:
-  - job_name: gcsidecar
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
-"""
 
 
 class Prometheus:
@@ -32,14 +26,19 @@ class Prometheus:
 
     Args:
         directory: Where.
-        target: The port that it is to scrape.
+        targets: The ports that it is to scrape.
+        scrape: More of the scrape config: `scheme`, `tls_config`, ...
     """
 
-    def __init__(self, directory: Path, target: int) -> None:
+    def __init__(self, directory: Path, *targets: int, scrape: Mapping[str, Any] | None = None) -> None:
         self._program = needs.program("prometheus")
         self._directory = directory / "prometheus"
         self._directory.mkdir()
-        (self._directory / "prometheus.yml").write_text(CONFIG.format(seconds=SCRAPE_SECONDS, port=target))
+        addresses = [f"127.0.0.1:{port}" for port in targets]
+        job = {"job_name": "gcsidecar", "static_configs": [{"targets": addresses}], **(scrape or {})}
+        seconds = f"{SCRAPE_SECONDS}s"
+        config = {"global": {"scrape_interval": seconds, "scrape_timeout": seconds}, "scrape_configs": [job]}
+        (self._directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
         self._log = self._directory / "log"
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None

@@ -8,7 +8,8 @@ from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.planning import Candidate, Kept, Want
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar.metrics import Metrics
-from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, WatchStatus
+from gcsidecar.sidecar.stalls import Stall
+from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus, Status, WatchStatus
 
 NOW = 1_700_000_000.0
 GIB = 1 << 30
@@ -65,14 +66,22 @@ def tally(*top: FolderShare) -> RootTally:
         stale_leases=1,
         oldest_lease_at=NOW - 600,
         top=top or (FolderShare("linux/big", State.IDLE, 5 * GIB, 50, NOW - 3600),),
-        rest=Amount(7, 8 * GIB, 80),
         own_bytes=4096,
     )
 
 
 def root(name: str = "jobs", filesystem: str | None = "jobs", *top: FolderShare) -> RootStatus:
     return RootStatus(
-        name, filesystem, "active", None, tally(*top), reconciled_at=NOW - 5, reconcile_ok=True, parked=1, condemned=2
+        name,
+        filesystem,
+        "active",
+        None,
+        tally(*top),
+        reconciled_at=NOW - 5,
+        reconcile_ok=True,
+        parked=1,
+        condemned=2,
+        history=HistoryStatus(healthy=True, size_bytes=8192, dropped=2),
     )
 
 
@@ -100,6 +109,7 @@ def filesystem(name: str = "jobs", *roots: str) -> FilesystemStatus:
         measured_at=NOW - 0.5,
         measure_ok=True,
         backed_off=1,
+        reclaimed_late_bytes=8192,
     )
 
 
@@ -117,7 +127,8 @@ def status() -> Status:
 def metrics(shown: Status | None = None) -> Metrics:
     """With a collection behind it that evicted three, kept two, and failed once."""
     found = shown or status()
-    made = Metrics(lambda: found, version="1.2.3")
+    stalls = (Stall("io", "cgroup", 12.5, 3.25), Stall("memory", "cgroup", 1.0, 0.0))
+    made = Metrics(lambda: found, version="1.2.3", stalls=lambda: stalls)
     evictions = (eviction("jobs", "disk", "inodes"), eviction("jobs", "max-idle", disk=None), eviction("models"))
     for one in evictions:
         made.record_eviction("jobs", one)

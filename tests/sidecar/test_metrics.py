@@ -14,7 +14,8 @@ from gcsidecar.gc.planning import Kept
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.metrics.labels import EVICTION_REASONS
-from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status
+from gcsidecar.sidecar.stalls import Stall
+from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus, Status
 from sidecar.metrics_sample import GIB, NOW, eviction, filesystem, metrics, root, status, tally
 
 if TYPE_CHECKING:
@@ -64,13 +65,19 @@ def test_what_was_expected_and_what_came_back_are_added_up_by_root() -> None:
     process.metrics.record_eviction("jobs", eviction("models", disk=7, reclaimed=0, clamped=True))
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 110, ("models",): 7}
     assert process.series("gcsidecar_eviction_reclaimed_bytes_total") == {("jobs",): 90, ("models",): 0}
-    assert process.series("gcsidecar_eviction_expected_inodes_total") == {("jobs",): 6, ("models",): 2}
-    assert process.series("gcsidecar_eviction_reclaimed_inodes_total") == {("jobs",): 4, ("models",): 2}
-    assert process.series("gcsidecar_evictions_clamped_total") == {("jobs",): 0, ("models",): 1}
+
+
+def test_inodes_and_what_is_not_known_of_evictions_are_added_up_by_filesystem() -> None:
+    process = Process(root("jobs"), root("models"), filesystems=[filesystem("jobs", "jobs", "models")])
+    process.metrics.record_eviction("jobs", eviction("jobs", inodes=5))
+    process.metrics.record_eviction("jobs", eviction("models", inodes=3, clamped=True))
+    assert process.series("gcsidecar_eviction_expected_inodes_total") == {("jobs",): 8}
+    assert process.series("gcsidecar_eviction_reclaimed_inodes_total") == {("jobs",): 4}
+    assert process.series("gcsidecar_evictions_clamped_total") == {("jobs",): 1}
 
 
 def test_an_eviction_of_unknown_size_is_counted_as_such_and_expects_nothing() -> None:
-    process = Process()
+    process = Process(filesystems=[filesystem()])
     process.metrics.record_eviction("jobs", eviction(disk=None, inodes=None))
     assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("jobs",): 1}
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 0}
@@ -110,7 +117,7 @@ def test_a_collection_counts_what_it_kept_and_not_its_evictions_again() -> None:
     kept = (Kept("a", "leased", "jobs"), Kept("b", "leased", "jobs"), Kept("c", "mounted", "jobs"))
     process.metrics.record_collection("jobs", Collection(NOW, evictions=(eviction(),), kept=kept))
     counted = process.series("gcsidecar_kept_total")
-    assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "mounted"): 1}
+    assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "obstacle"): 1}
     assert sum(process.series("gcsidecar_evictions_total").values()) == 0
     assert process.series("gcsidecar_collections_total") == {("jobs",): 1}
 
@@ -221,6 +228,74 @@ def test_without_a_lease_there_is_no_oldest_one() -> None:
     process = Process(replace(root(), tally=replace(tally(), leases=0, stale_leases=0, oldest_lease_at=None)))
     assert process.series("gcsidecar_oldest_lease_timestamp_seconds") == {}
     assert process.series("gcsidecar_leases") == {("jobs", "live"): 0, ("jobs", "stale"): 0}
+
+
+def test_a_root_has_the_one_role_that_holds() -> None:
+    process = Process(root(), replace(root("models"), role="standby"))
+    assert process.series("gcsidecar_root_role") == {("jobs", "active"): 1, ("models", "standby"): 1}
+
+
+def test_inodes_of_a_root_are_those_of_all_its_folders() -> None:
+    assert Process().series("gcsidecar_root_inodes") == {("jobs",): 130}
+
+
+def test_foreign_is_what_is_used_and_in_no_root_there() -> None:
+    shared = filesystem("jobs", "jobs", "models")  # 70 GiB of it are used
+    unopened = RootStatus("later", None, "missing")
+    process = Process(root("jobs"), root("models", "jobs"), unopened, root("else", "else"), filesystems=[shared])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {("jobs",): 70 * GIB - 2 * (13 * GIB + 4096)}
+
+
+def test_foreign_is_never_less_than_0_where_ours_was_measured_at_another_moment() -> None:
+    large = replace(tally(), by_state={State.LEASED: Amount(1, 71 * GIB, 1)})
+    process = Process(replace(root(), tally=large), filesystems=[filesystem()])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {("jobs",): 0}
+
+
+def test_nothing_is_foreign_until_the_disk_was_measured() -> None:
+    process = Process(filesystems=[FilesystemStatus("jobs", "ext4", ("jobs",))])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {}
+
+
+def test_a_history_is_healthy_or_not_and_where_none_is_kept_neither() -> None:
+    kept = [replace(root(name), history=HistoryStatus(healthy=name == "jobs")) for name in ("jobs", "models")]
+    process = Process(*kept, replace(root("trial"), history=None))
+    assert process.series("gcsidecar_root_history_healthy") == {("jobs",): 1, ("models",): 0}
+
+
+def test_records_that_histories_dropped_are_added_up_and_never_fall() -> None:
+    def dropping(*dropped: int | None) -> Status:
+        histories = [None if n is None else HistoryStatus(healthy=False, dropped=n) for n in dropped]
+        return Status(tuple(replace(root(f"root{i}"), history=history) for i, history in enumerate(histories)))
+
+    process, counted = Process(), []
+    for dropped in ((), (0, 0), (3, 1), (3, 1), (None, 4), (2, 4), ()):
+        process.status = dropping(*dropped)
+        counted.append(process.series("gcsidecar_history_dropped_records_total")[()])
+    assert counted == [0, 0, 4, 4, 7, 9, 9]
+
+
+def test_what_comes_back_late_goes_on_being_counted_when_a_filesystem_gets_a_new_keeper() -> None:
+    process, counted = Process(), []
+    for late_bytes in (0, 100, 150, 0, 20):
+        process.status = Status((root(),), (replace(filesystem(), reclaimed_late_bytes=late_bytes),))
+        counted.append(process.series("gcsidecar_eviction_reclaimed_late_bytes_total")["jobs",])
+    assert counted == [0, 100, 150, 150, 170]
+
+
+def test_stalls_are_read_at_each_scrape_and_never_in_between() -> None:
+    read: list[Stall] = []
+
+    def stalls() -> tuple[Stall, ...]:
+        read.append(Stall("io", "host", len(read), 0.0))
+        return (read[-1],)
+
+    made = Metrics(status, version="1", stalls=stalls)
+    assert read == []
+    for expected in (0, 1):
+        samples = [sample for family in made.collect() for sample in family.samples]
+        found = {s.labels["resource"]: s.value for s in samples if s.name == "gcsidecar_psi_waiting_seconds_total"}
+        assert found == {"io": expected}
 
 
 def test_stale_leases_are_no_live_ones() -> None:

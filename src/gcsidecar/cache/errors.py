@@ -19,3 +19,15 @@ class EvictionError(GcsidecarError):
 
 class RemovalError(GcsidecarError):
     """A folder was evicted, but some of what is in it could not be deleted; that is tried again later."""
+
+
+class HistoryError(GcsidecarError):
+    """The history of a root can't be kept now; evictions go on without it."""
+
+
+class HistoryDamagedError(HistoryError):
+    """What lies in the history's place is damaged, or no history of ours: it is set aside, and begun anew."""
+
+
+class HistoryUnavailableError(HistoryError):
+    """The history can't be read or written now (a full disk, a read-only mount): that is tried again."""

@@ -65,6 +65,8 @@ class Account:
         """A collection is over: once what it freed had time to come, it is judged as a whole."""
         with self._lock:
             self._shortfall.concluded(self._clock.monotonic() + self._settle_seconds)
+            for late in self._late.values():
+                late.concluded()
 
     def interval_seconds(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> float:
         """How soon to measure again: before the fastest writer could use up half of any headroom."""
@@ -79,6 +81,11 @@ class Account:
         """How fast it fills at present, in units a second; 0 while it doesn't."""
         with self._lock:
             return self._pace(resource, group).rate
+
+    def reclaimed_late(self, resource: Resource) -> int:
+        """What disposals have brought later than right after each, in bytes or pieces; never more than was expected."""
+        with self._lock:
+            return self._expected(resource).arrived_late
 
     @property
     def paused(self) -> bool:

@@ -131,6 +131,13 @@ class GarbageCollector:
         """How fast a resource filled over the last minute or so, in units a second; 0 while it doesn't."""
         return self._account.rate(resource, group)
 
+    def reclaimed_late(self, resource: Resource) -> int:
+        """What disposals have brought later than right after each, so beside `Eviction.reclaimed`; only ever grows.
+
+        Without `settle_seconds` nothing is expected to come late, and it stays 0.
+        """
+        return self._account.reclaimed_late(resource)
+
     def measure(self) -> tuple[Measurements, tuple[Threshold, ...]]:
         """Measure all gauges; cheap, as no disposable is asked for anything.
 

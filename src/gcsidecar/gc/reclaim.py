@@ -30,17 +30,25 @@ class LateReclaim:
 
     Until the settle time of a filesystem is over (btrfs was seen to take 31 s), what was expected and hasn't come yet
     counts as on its way. A rise of what is free is taken as its arrival; a fall, by writers, takes nothing off.
+
+    Attributes:
+        settle_seconds: For how long what was expected is believed in.
+        arrived_late: What has arrived so far, in bytes or pieces, without what came at once with a disposal.
     """
 
-    __slots__ = ("_coming", "_last_free", "settle_seconds")
+    __slots__ = ("_at_once", "_coming", "_last_free", "arrived_late", "settle_seconds")
 
     def __init__(self, settle_seconds: float) -> None:
         self.settle_seconds = settle_seconds
+        self.arrived_late = 0
+        self._at_once = False
         self._coming: list[_Coming] = []
         self._last_free: int | None = None
 
     def expect(self, amount: int, monotonic: float) -> None:
         """A disposal is over, and nothing was measured since: all of `amount` has yet to be seen."""
+        # All of the next rise counts as reclaimed by this disposal, even what an earlier one still owed.
+        self._at_once = True
         if amount > 0 and self.settle_seconds > 0:
             self._coming.append(_Coming(amount, monotonic + self.settle_seconds))
 
@@ -48,11 +56,17 @@ class LateReclaim:
         """Take in a measurement: what has risen is what has come."""
         risen = free - self._last_free if self._last_free is not None else 0
         self._last_free = free
+        at_once, self._at_once = self._at_once, False
         for coming in self._coming:
             arrived = min(coming.amount, max(0, risen))
             coming.amount -= arrived
             risen -= arrived
+            self.arrived_late += 0 if at_once else arrived
         self._coming = [c for c in self._coming if c.amount > 0 and c.until > monotonic]
+
+    def concluded(self) -> None:
+        """The collection is over: what comes from now on comes late, even if nothing was measured after its last."""
+        self._at_once = False
 
     @property
     def on_its_way(self) -> int:

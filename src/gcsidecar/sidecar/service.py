@@ -11,7 +11,6 @@ import queue
 import signal
 import socket
 import time
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -27,12 +26,15 @@ from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.notify import Notifier
 from gcsidecar.sidecar.opening import Opened, Opener
+from gcsidecar.sidecar.reloading import Reload, carry_out
 from gcsidecar.sidecar.serving import Serving, WebOptions
+from gcsidecar.sidecar.stalls import Stall, stalls
 from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, WatchStatus
 from gcsidecar.sidecar.web.listening import WebError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
 
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import RootSpec
@@ -58,14 +60,7 @@ class _Stop:
     """Told to end."""
 
 
-class _Reload:
-    """Told to read the config anew; `done` has all that is wrong with it, a line each, once it is read."""
-
-    def __init__(self) -> None:
-        self.done: Future[tuple[str, ...]] = Future()
-
-
-_Event = Opened | _Lost | _Stop | _Reload
+_Event = Opened | _Lost | _Stop | Reload
 
 
 class Service:
@@ -100,7 +95,7 @@ class Service:
         self._loaded_at, self._config_ok = clock.time(), True
         self._identity = identity_of(path)
         self._watcher = Watcher()
-        self.metrics = Metrics(self.status, version=__version__)
+        self.metrics = Metrics(self.status, version=__version__, stalls=self._stalls)
         self._notifier = Notifier(environ)
         self._web = Serving(
             web,
@@ -114,7 +109,7 @@ class Service:
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the config anew."""
-        for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, _Reload)):
+        for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, Reload)):
             signal.signal(number, lambda _number, _frame, event=event: self._events.put(event()))  # type: ignore[misc]
         self._open_roots()
         self._await_first_roots()
@@ -148,13 +143,14 @@ class Service:
         for event in events:
             if isinstance(event, _Lost):
                 self._lose(event)
-        asked = [event.done for event in events if isinstance(event, _Reload)]
+        asked = [event for event in events if isinstance(event, Reload)]
         identity = identity_of(self._path)
         if identity != self._identity or asked:
             self._identity = identity
-            self._reload((self._read_anew, self._web.reload), asked)
+            self._notifier.reloading()
+            carry_out((self._read_anew, self._web.reload), asked, self.metrics)
         elif self._web.has_changed():
-            self._reload((self._web.reload,), ())
+            carry_out((self._web.reload,), (), self.metrics)
 
     # Roots and their keepers
 
@@ -224,6 +220,7 @@ class Service:
     def _close(self, closing: list[Opened]) -> None:
         devices = {one.root.filesystem.device for one in closing}
         self._end([self._keepers.pop(device) for device in devices if device in self._keepers])
+        _begin_to_close(closing)
         for one in closing:
             del self._opened[one.root.name]
             one.close()
@@ -235,23 +232,9 @@ class Service:
     # The config
 
     def _ask_for_reload(self) -> Future[tuple[str, ...]]:
-        asking = _Reload()
+        asking = Reload()
         self._events.put(asking)
         return asking.done
-
-    def _reload(self, steps: Sequence[Callable[[], tuple[str, ...]]], asked: Sequence[Future[tuple[str, ...]]]) -> None:
-        """Read anew what may have changed, and tell those who asked what is wrong with it."""
-        self._notifier.reloading()
-        problems: tuple[str, ...] = ("it failed; the log says why",)
-        try:
-            problems = tuple(problem for step in steps for problem in step())
-        finally:
-            self.metrics.record_reload(ok=not problems)
-            for problem in problems:
-                _log.error("config-refused", extra=fields(problem=problem))
-            for done in asked:
-                if done.set_running_or_notify_cancel():
-                    done.set_result(problems)
 
     def _read_anew(self) -> tuple[str, ...]:
         """Read the config anew; all that is wrong with it, a line each, and then the one before stays in force."""
@@ -304,6 +287,11 @@ class Service:
             self._config.dry_run,
         )
 
+    def _stalls(self) -> tuple[Stall, ...]:
+        """How long tasks had to wait: those of the cgroup whose memory is watched, where one is."""
+        held = [self._config.thresholds_of(spec).memory for spec in self._config.roots]
+        return stalls(next((levels.cgroup for levels in held if levels is not None and levels.cgroup), None))
+
     def _unopened(self, spec: RootSpec) -> RootStatus:
         opener = self._openers.get(spec.name)
         problem = opener.problem if opener is not None and opener.problem else "it does not answer (yet)"
@@ -324,8 +312,15 @@ class Service:
         for opener in self._openers.values():
             opener.stop()
         self._end(list(self._keepers.values()))
+        _begin_to_close(self._opened.values())
         self._web.stop(0.1)
         for one in self._opened.values():
             one.close()
         self._watcher.close()
         _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
+
+
+def _begin_to_close(closing: Iterable[Opened]) -> None:
+    """Let all of them write their histories at once: where one hangs, the others don't wait for it."""
+    for one in closing:
+        one.root.chronicle.begin_to_end()

@@ -126,9 +126,7 @@ class Serving:
         except ConfigError as error:
             self.ok = False
             return tuple(problem.at(error.path) for problem in error.problems)
-        # Who was let in by certificate, or in plain HTTP, is looked at anew; passwords are, at each request.
-        anew = (self._access.tls is None) != (access.tls is None) or self._access.asks_for_certificates
-        self._server.admit(access, anew=anew)
+        self._server.admit(access, anew=_need_new_connections(self._access, access))
         self._access, self.ok = access, True
         _log.info("web-config-loaded", extra=fields(path=path, **self._about()))
         return ()
@@ -153,3 +151,8 @@ class Serving:
 
     def _about(self) -> dict[str, Any]:
         return {"tls": self._access.tls is not None, "users": len(self._access.settings.basic_auth_users)}
+
+
+def _need_new_connections(before: Access, now: Access) -> bool:
+    """Whether what was agreed on when a client connected holds no more; passwords are asked for at each request."""
+    return (before.tls is None) != (now.tls is None) or before.asks_for_certificates or now.asks_for_certificates

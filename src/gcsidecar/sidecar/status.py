@@ -77,6 +77,7 @@ class FilesystemStatus:
         paused: Whether eviction holds back, since evictions brought much less than they should.
         backed_off: Folders that failed to be evicted and wait for another try.
         planned: In dry run: folders that would be evicted now.
+        reclaimed_late_bytes: What evictions have brought later than right after them, since its keeper began.
     """
 
     name: str
@@ -91,6 +92,7 @@ class FilesystemStatus:
     paused: bool = False
     backed_off: int = 0
     planned: int = 0
+    reclaimed_late_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

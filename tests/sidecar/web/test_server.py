@@ -212,10 +212,10 @@ def test_it_can_move_to_the_same_port_on_another_interface() -> None:
 
 def test_where_it_cannot_move_to_it_stays_where_it_was() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other, serving(None, "127.0.0.1:0", "127.0.0.2:0") as server:
-        port = server.ports[1]
+        ports = server.ports
         with pytest.raises(WebError, match="in use"):
             server.move([f"127.0.0.1:{other.getsockname()[1]}", "127.0.0.2:0"])
-        assert server.ports[1] == port
+        assert server.ports == ports
         assert ask(server).status == 200
 
 

@@ -13,9 +13,9 @@ from prometheus_client.core import Metric as Family
 from prometheus_client.utils import floatToGoString
 
 from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
-from gcsidecar.sidecar.metrics.evictions import of_collection, of_eviction, of_regret
+from gcsidecar.sidecar.metrics.evictions import RECLAIMED_LATE, of_collection, of_eviction, of_regret
 from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
-from gcsidecar.sidecar.metrics.process import RELOAD_FAILURES, RELOADS
+from gcsidecar.sidecar.metrics.process import HISTORY_DROPPED, RELOAD_FAILURES, RELOADS
 from gcsidecar.sidecar.metrics.view import view
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.sidecar.metrics.metric import Metric
     from gcsidecar.sidecar.metrics.view import View
+    from gcsidecar.sidecar.stalls import Stall
     from gcsidecar.sidecar.status import Status
 
 
@@ -38,14 +39,18 @@ class Metrics:
     Args:
         status: Gives the last status published; asked once a scrape, and must not wait.
         version: Of this program.
+        stalls: Reads how long tasks had to wait; asked once a scrape.
 
     Attributes:
         registry: Holds these metrics and those of the process itself (`process_*`, `python_info`).
     """
 
-    def __init__(self, status: Callable[[], Status], *, version: str) -> None:
+    def __init__(
+        self, status: Callable[[], Status], *, version: str, stalls: Callable[[], tuple[Stall, ...]] = tuple
+    ) -> None:
         self._status = status
         self._version = version
+        self._stalls = stalls
         self._ledger = Ledger()
         # With auto_describe a scrape may ask for single metrics by name; ours are described, so none is made for that.
         self.registry = CollectorRegistry(auto_describe=True)
@@ -78,8 +83,18 @@ class Metrics:
 
     def collect(self) -> Iterator[Family]:
         """Every metric that has samples now."""
-        now = view(self._version, self._status(), self._ledger.books())
+        status = self._status()
+        self._follow(status)
+        now = view(self._version, status, self._ledger.books(), self._stalls())
         return (family for metric in CATALOGUE if (family := _filled(metric, now)).samples)
+
+    def _follow(self, status: Status) -> None:
+        """Count what others count, and begin anew with each keeper or history of theirs."""
+        for root in status.roots:
+            if root.history is not None:
+                self._ledger.follow(HISTORY_DROPPED.name, source=root.name, total=root.history.dropped)
+        for one in status.filesystems:
+            self._ledger.follow(RECLAIMED_LATE.name, one.name, source=one.name, total=one.reclaimed_late_bytes)
 
 
 def _empty(metric: Metric) -> Family:

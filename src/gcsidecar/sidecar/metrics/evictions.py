@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 # A rename and a few files take a millisecond, a million files on a disk minutes: three buckets in two decades.
 DURATION_BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 300.0, 600.0)
-# A minute, ten, an hour, six, a day, a week, a month: below a day the cache is too small for its work.
-IDLE_BUCKETS = (60.0, 600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
+# Ten minutes, an hour, six, a day, a week, a month: below a day the cache is too small for its work.
+IDLE_BUCKETS = (600.0, 3600.0, 21600.0, 86400.0, 604800.0, 2592000.0)
 AT_ONCE = (
     "measured right after each eviction: never below 0, less where others write meanwhile, and without what a "
-    "filesystem gives back later (gcsidecar_filesystem_disk_on_its_way_bytes)."
+    "filesystem gives back later (gcsidecar_eviction_reclaimed_late_bytes_total)."
 )
 
 
@@ -33,11 +33,16 @@ def _counter(name: str, help_: str, query: str, *more: Label, seeds: tuple[str, 
     return Metric(name, "counter", help_, counted(name, root_names, *seeds), query, WITH_ROOT, (labels.ROOT, *more))
 
 
+def _shared(name: str, help_: str, query: str) -> Metric:
+    """A counter of all roots of a filesystem: what is seldom asked for has no series for each of them."""
+    return Metric(name, "counter", help_, counted(name, filesystem_names), query, WITH_FILESYSTEM, (labels.FILESYSTEM,))
+
+
 EVICTED = _counter(
     "gcsidecar_evictions_total",
     "Folders evicted from a root, by the reason: the resource that was scarce (disk, inodes, memory), the cap that was "
     "overrun (size, folders), or max-idle. One with several reasons counts once, under the first.",
-    "sum by (root, reason) (increase(gcsidecar_evictions_total[1h]))",
+    "increase(gcsidecar_evictions_total[1h]) > 0",
     labels.EVICTION_REASON,
     seeds=labels.EVICTION_REASONS,
 )
@@ -58,42 +63,43 @@ RECLAIMED_BYTES = _counter(
     f"Bytes of disk that the filesystem really got back by evictions, {AT_ONCE}",
     "increase(gcsidecar_eviction_reclaimed_bytes_total[1h]) / increase(gcsidecar_eviction_expected_bytes_total[1h])",
 )
-EXPECTED_INODES = _counter(
+EXPECTED_INODES = _shared(
     "gcsidecar_eviction_expected_inodes_total",
     "Inodes that evicted folders were expected to bring; those that were not measured yet add nothing.",
     "rate(gcsidecar_eviction_expected_inodes_total[1h])",
 )
-RECLAIMED_INODES = _counter(
+RECLAIMED_INODES = _shared(
     "gcsidecar_eviction_reclaimed_inodes_total",
     "Inodes that the filesystem really got back by evictions, measured right after each; never below 0.",
     "rate(gcsidecar_eviction_reclaimed_inodes_total[1h])",
 )
-SIZE_UNKNOWN = _counter(
+SIZE_UNKNOWN = _shared(
     "gcsidecar_evictions_of_unknown_size_total",
     "Evictions of folders that had not been measured yet: worth trying, with nothing expected of them.",
-    "increase(gcsidecar_evictions_of_unknown_size_total[1h]) / on (root) "
-    "sum by (root) (increase(gcsidecar_evictions_total[1h]))",
+    "increase(gcsidecar_evictions_of_unknown_size_total[1h]) / increase(gcsidecar_eviction_duration_seconds_count[1h])",
 )
-CLAMPED = _counter(
+CLAMPED = _shared(
     "gcsidecar_evictions_clamped_total",
     "Evictions after which some resource had less free than before, since others took more than came back: what they "
     "reclaimed shows as 0 there and isn't known.",
     "increase(gcsidecar_evictions_clamped_total[1h])",
 )
-COLLECTIONS = Metric(
+RECLAIMED_LATE = _shared(
+    "gcsidecar_eviction_reclaimed_late_bytes_total",
+    "Bytes of disk that evictions were expected to bring and that came back later than right after each (btrfs and xfs "
+    "give back late); none of it is in gcsidecar_eviction_reclaimed_bytes_total, and it is no more than was expected.",
+    "increase(gcsidecar_eviction_reclaimed_late_bytes_total[1h])",
+)
+COLLECTIONS = _shared(
     "gcsidecar_collections_total",
-    "counter",
     "Collections on a filesystem that found something scarce or overdue; each may evict many folders, or none.",
-    counted("gcsidecar_collections_total", filesystem_names),
     "increase(gcsidecar_collections_total[1h])",
-    WITH_FILESYSTEM,
-    (labels.FILESYSTEM,),
 )
 REGRETS = _counter(
     "gcsidecar_regrets_total",
     "Folders that came back under the name of one evicted less than regret_window ago: somebody wanted it after all. "
     "Where that happens often, the cache is too small.",
-    "increase(gcsidecar_regrets_total[1d]) / on (root) sum by (root) (increase(gcsidecar_evictions_total[1d]))",
+    "increase(gcsidecar_regrets_total[1d]) / sum without (reason) (increase(gcsidecar_evictions_total[1d]))",
 )
 REGRETTED_BYTES = _counter(
     "gcsidecar_regretted_bytes_total",
@@ -104,17 +110,17 @@ REGRETTED_BYTES = _counter(
 KEPT = _counter(
     "gcsidecar_kept_total",
     "How often a collection passed by a folder of a root, by the reason to keep it; a folder that is passed by in each "
-    "of ten collections counts ten times.",
-    "topk(3, sum by (root, reason) (increase(gcsidecar_kept_total[10m])))",
+    "of ten collections counts ten times. The log has each reason more exactly.",
+    "topk(3, increase(gcsidecar_kept_total[10m]))",
     labels.KEPT_REASON,
-    seeds=labels.COMMON_KEPT_REASONS,
+    seeds=tuple(labels.KEPT_REASONS),
 )
 DURATION = Metric(
     "gcsidecar_eviction_duration_seconds",
     "histogram",
     "How long evicting one folder took on a filesystem, from the decision to the end of its deletion.",
     observed("gcsidecar_eviction_duration_seconds", DURATION_BUCKETS, filesystem_names),
-    "histogram_quantile(0.99, sum by (filesystem, le) (rate(gcsidecar_eviction_duration_seconds_bucket[1h])))",
+    "histogram_quantile(0.99, rate(gcsidecar_eviction_duration_seconds_bucket[1h]))",
     WITH_FILESYSTEM,
     (labels.FILESYSTEM,),
     DURATION_BUCKETS,
@@ -125,7 +131,7 @@ IDLE = Metric(
     "How long folders of a root had not been used when they were evicted: where that is hours, the cache is too small "
     "for its work; where it is weeks, it could be smaller.",
     observed("gcsidecar_eviction_idle_seconds", IDLE_BUCKETS, root_names),
-    "histogram_quantile(0.5, sum by (root, le) (rate(gcsidecar_eviction_idle_seconds_bucket[1d])))",
+    "histogram_quantile(0.5, rate(gcsidecar_eviction_idle_seconds_bucket[1d]))",
     WITH_ROOT,
     (labels.ROOT,),
     IDLE_BUCKETS,
@@ -137,6 +143,7 @@ EVICTIONS = (
     FAILED,
     EXPECTED_BYTES,
     RECLAIMED_BYTES,
+    RECLAIMED_LATE,
     EXPECTED_INODES,
     RECLAIMED_INODES,
     SIZE_UNKNOWN,
@@ -152,16 +159,15 @@ EVICTIONS = (
 def of_eviction(filesystem: str, eviction: Eviction) -> Entry:
     """What one eviction adds."""
     root, entry = eviction.group, Entry()
-    reason = eviction.reasons[0] if eviction.reasons else labels.OTHER
-    entry.count(EVICTED.name, root, labels.known(reason, labels.EVICTION_REASONS))
-    for resource, expected, reclaimed in (
-        (Resource.DISK, EXPECTED_BYTES, RECLAIMED_BYTES),
-        (Resource.INODES, EXPECTED_INODES, RECLAIMED_INODES),
+    entry.count(EVICTED.name, root, labels.eviction_reason(eviction.reasons))
+    for resource, expected, reclaimed, whose in (
+        (Resource.DISK, EXPECTED_BYTES, RECLAIMED_BYTES, root),
+        (Resource.INODES, EXPECTED_INODES, RECLAIMED_INODES, filesystem),
     ):
-        entry.count(expected.name, root, amount=eviction.expected.get(resource) or 0)
-        entry.count(reclaimed.name, root, amount=eviction.reclaimed.get(resource, 0))
-    entry.count(SIZE_UNKNOWN.name, root, amount=eviction.expected.get(Resource.DISK, 0) is None)
-    entry.count(CLAMPED.name, root, amount=eviction.clamped)
+        entry.count(expected.name, whose, amount=eviction.expected.get(resource) or 0)
+        entry.count(reclaimed.name, whose, amount=eviction.reclaimed.get(resource, 0))
+    entry.count(SIZE_UNKNOWN.name, filesystem, amount=eviction.expected.get(Resource.DISK, 0) is None)
+    entry.count(CLAMPED.name, filesystem, amount=eviction.clamped)
     entry.observe(DURATION.name, filesystem, value=eviction.seconds, buckets=DURATION_BUCKETS)
     entry.observe(IDLE.name, root, value=eviction.idle_seconds, buckets=IDLE_BUCKETS)
     return entry
@@ -180,7 +186,7 @@ def of_collection(filesystem: str, collection: Collection) -> Entry:
     entry = Entry()
     entry.count(COLLECTIONS.name, filesystem, amount=bool(collection.wants or collection.evictions or collection.kept))
     for kept in collection.kept:
-        entry.count(KEPT.name, kept.group, labels.known(kept.reason, labels.KEPT_REASONS))
+        entry.count(KEPT.name, kept.group, labels.kept_reason(kept.reason))
     for failure in collection.failures:
         entry.count(FAILED.name, failure.group)
     return entry

@@ -20,14 +20,18 @@ CAPS = (Resource.SIZE, Resource.FOLDERS)
 ROLES = ("active", "standby", "dry-run", "missing", "blocked")
 WATCH_STATES = ("ok", "degraded", "off")
 EVICTION_REASONS = (*(resource.value for resource in Resource), MAX_IDLE)
-# What every root meets sooner or later has its series from the start; the rest when it happens.
-COMMON_KEPT_REASONS = ("leased", "pinned", "young", "newest", WITHOUT_SIZE, BACKED_OFF, PAUSED)
-RARE_KEPT_REASONS = (
-    UNMEASURED,
-    STANDBY,
-    *("in-use", "unreadable", "obstacle", "mounted", "parked", "evicting", "changed", "gone", "stopped"),
-)
-KEPT_REASONS = COMMON_KEPT_REASONS + RARE_KEPT_REASONS
+# What a collection tells apart and what an operator does: the log has each reason, a metric only those that lead to
+# something else to be done. A root has a series for each, so they are few.
+KEPT_REASONS = {
+    "leased": ("leased", "in-use", "parked"),
+    "pinned": ("pinned",),
+    "young": ("young",),
+    "newest": ("newest",),
+    WITHOUT_SIZE: (WITHOUT_SIZE, UNMEASURED),
+    BACKED_OFF: (BACKED_OFF, PAUSED),
+    "obstacle": ("obstacle", "mounted", "unreadable"),
+    OTHER: (STANDBY, "evicting", "changed", "gone", "stopped"),
+}
 
 
 def _listed(name: str, meaning: str, values: tuple[str, ...]) -> Label:
@@ -60,9 +64,28 @@ EVICTION_REASON = _listed(
     "What a folder was evicted for: the resource that was scarce, or `max-idle`. The first, where there were several.",
     (*EVICTION_REASONS, OTHER),
 )
-KEPT_REASON = _listed("reason", "Why a folder was kept.", (*KEPT_REASONS, OTHER))
+KEPT_REASON = _listed(
+    "reason",
+    "Why a folder was kept: leased, pinned, young or newest (`keep_newest`); no-size (it would bring nothing of what "
+    "is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a mount or missing rights stand "
+    "in the way); other (it is under way or changed meanwhile, or another sidecar acts there).",
+    tuple(KEPT_REASONS),
+)
+PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))
+SCOPE = Label(
+    "scope",
+    "Whose tasks: those of a cgroup (the one that `thresholds.memory` names, else the sidecar's own) or of the host.",
+    "1 of 2: `cgroup`, `host`",
+)
+
+_KEPT_AS = {reason: kept for kept, reasons in KEPT_REASONS.items() for reason in reasons}
 
 
-def known(reason: str, reasons: tuple[str, ...]) -> str:
-    """A reason that may be a label's value: whatever isn't in the list is one and the same."""
-    return reason if reason in reasons else OTHER
+def eviction_reason(reasons: tuple[str, ...]) -> str:
+    """What an eviction counts under: its first reason; whatever isn't in the list is one and the same."""
+    return next((reason for reason in reasons[:1] if reason in EVICTION_REASONS), OTHER)
+
+
+def kept_reason(reason: str) -> str:
+    """What a kept folder counts under."""
+    return _KEPT_AS.get(reason, OTHER)

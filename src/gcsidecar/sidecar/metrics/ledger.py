@@ -67,6 +67,7 @@ class Ledger:
         self._lock = threading.Lock()
         self._counts: dict[str, dict[Key, float]] = {}
         self._spreads: dict[str, dict[Key, Spread]] = {}
+        self._followed: dict[tuple[str, Key, str], float] = {}
 
     def enter(self, entry: Entry) -> None:
         """Add what an event brings."""
@@ -77,6 +78,15 @@ class Ledger:
             for (name, labels), (value, buckets) in entry.observed.items():
                 spreads = self._spreads.setdefault(name, {})
                 spreads[labels] = spreads.get(labels, no_spread(buckets)).with_one(value, buckets)
+
+    def follow(self, name: str, *labels: str, source: str, total: float) -> None:
+        """Count by how much a total has grown that `source` keeps itself; one that fell has begun anew, at 0."""
+        followed = (name, labels, source)
+        with self._lock:
+            before = self._followed.get(followed, 0.0)
+            self._followed[followed] = total
+            row = self._counts.setdefault(name, {})
+            row[labels] = row.get(labels, 0) + (total - before if total >= before else total)
 
     def books(self) -> Books:
         """What has been entered so far."""

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from gcsidecar.sidecar.metrics.metric import Reader
+    from gcsidecar.sidecar.stalls import Stall
     from gcsidecar.sidecar.status import Status
 
 NEVER = "never"
@@ -108,7 +109,40 @@ WATCH_RESTARTS = _one(
     "counter",
     "How often the thread that watches had died and was started anew; more than 0 is a defect worth a report.",
     lambda view: [((), view.status.watch.restarts)],
-    "increase(gcsidecar_watch_restarts_total[1d]) > 0",
+    "increase(gcsidecar_watch_restarts_total[1d])",
+)
+HISTORY_DROPPED = _one(
+    "gcsidecar_history_dropped_records_total",
+    "counter",
+    "Records of what happened in any root that could not be written into its history since the start.",
+    counted_by_process("gcsidecar_history_dropped_records_total"),
+    "increase(gcsidecar_history_dropped_records_total[1h])",
+)
+
+
+def _stall(name: str, help_: str, seconds: Callable[[Stall], float]) -> Metric:
+    return Metric(
+        f"gcsidecar_psi_{name}_seconds_total",
+        "counter",
+        help_,
+        lambda view: [((stall.resource, stall.scope), seconds(stall)) for stall in view.stalls],
+        f"rate(gcsidecar_psi_{name}_seconds_total[5m])",
+        "where the kernel counts no pressure stalls (no PSI, or no such file in the cgroup)",
+        (labels.PRESSURE_RESOURCE, labels.SCOPE),
+    )
+
+
+WAITING = _stall(
+    "waiting",
+    "Seconds in which some tasks waited for a resource, as the kernel counts them (PSI, `some`), since the boot or the "
+    "start of the cgroup.",
+    lambda stall: stall.waiting_seconds,
+)
+STALLED = _stall(
+    "stalled",
+    "Seconds in which all tasks that had work waited for a resource at once, so that nothing got done, as the kernel "
+    "counts them (PSI, `full`).",
+    lambda stall: stall.stalled_seconds,
 )
 
 PROCESS = (
@@ -123,4 +157,7 @@ PROCESS = (
     UNWATCHED,
     OVERFLOWS,
     WATCH_RESTARTS,
+    HISTORY_DROPPED,
+    WAITING,
+    STALLED,
 )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gcsidecar.sidecar.metrics.ledger import Spread
     from gcsidecar.sidecar.metrics.metric import Reader, Series
     from gcsidecar.sidecar.metrics.view import Reading, View
-    from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status
+    from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus, Status
 
 
 def of_process(value: Callable[[Status], float]) -> Reader:
@@ -44,6 +44,11 @@ def by_state(value: Callable[[Amount], float]) -> Reader:
         for name, tally in _tallies(view)
         for state in State
     ]
+
+
+def of_histories(value: Callable[[HistoryStatus], float]) -> Reader:
+    """A series a root that keeps a history."""
+    return lambda view: [((root.name,), value(root.history)) for root in view.status.roots if root.history is not None]
 
 
 def of_leases(view: View) -> Series:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.sidecar.metrics import labels
 from gcsidecar.sidecar.metrics.metric import Label, Metric
-from gcsidecar.sidecar.metrics.readers import by_state, of_folders, of_leases, of_roots, of_tallies, one_of
+from gcsidecar.sidecar.metrics.readers import by_state, of_folders, of_histories, of_leases, of_roots, of_tallies
 
 if TYPE_CHECKING:
     from gcsidecar.sidecar.metrics.metric import Reader
@@ -26,15 +26,14 @@ def _gauge(name: str, help_: str, read: Reader, query: str, *more: Label, goes: 
 ROOTS = (
     _gauge(
         "gcsidecar_root_role",
-        "1 for the role that the sidecar has on a root, 0 for the others: active; standby (another sidecar acts on it, "
-        "this one takes over when that is gone); dry-run; missing (there is no such directory yet, or it can't be "
-        "opened; tried again); blocked (.gcsidecar/ can't be made in it: the disk is full, or it isn't writable).",
-        lambda view: [
-            ((root.name, role), holds) for root in view.status.roots for role, holds in one_of(labels.ROLES, root.role)
-        ],
-        'sum by (root) (gcsidecar_root_role{role="active"}) != 1',
+        "1 for the role that the sidecar has on a root, the others have no series: active; standby (another sidecar "
+        "acts on it, this one takes over when that is gone); dry-run; missing (there is no such directory yet, or it "
+        "can't be opened; tried again); blocked (.gcsidecar/ can't be made in it: the disk is full, or it isn't "
+        "writable).",
+        lambda view: [((root.name, root.role), 1) for root in view.status.roots],
+        'gcsidecar_root_role{role!="active"} == 1',
         labels.ROLE,
-        goes=WITH_ROOT,
+        goes=f"when its root has another role, and {WITH_ROOT}",
     ),
     _gauge(
         "gcsidecar_root_folders",
@@ -54,20 +53,20 @@ ROOTS = (
     ),
     _gauge(
         "gcsidecar_root_inodes",
-        f"What the folders of a root take in inodes (a hard link carries its share), by state. {NOT_MEASURED}",
-        by_state(lambda amount: amount.inodes),
-        "sum by (root) (gcsidecar_root_inodes)",
-        labels.STATE,
+        f"What the folders of a root take in inodes (a hard link carries its share). {NOT_MEASURED}",
+        of_tallies(lambda tally: sum(amount.inodes for amount in tally.by_state.values())),
+        "topk(3, gcsidecar_root_inodes)",
     ),
     _gauge(
         "gcsidecar_root_unmeasured_folders",
         "Folders of a root whose size isn't known yet; until it is, sizes of the root show too little.",
         of_tallies(lambda tally: tally.unmeasured),
-        "gcsidecar_root_unmeasured_folders / on (root) sum by (root) (gcsidecar_root_folders)",
+        "gcsidecar_root_unmeasured_folders / sum without (state) (gcsidecar_root_folders)",
     ),
     _gauge(
         "gcsidecar_root_own_size_bytes",
-        "What .gcsidecar/ takes in a root, folders that wait for their deletion included; it counts for max_size.",
+        "What .gcsidecar/ takes in a root for itself (lock, ballast and history); it counts for max_size. Folders that "
+        "are parked or wait for their deletion are not in it.",
         of_tallies(lambda tally: tally.own_bytes),
         "gcsidecar_root_own_size_bytes",
     ),
@@ -119,7 +118,7 @@ ROOTS = (
     _gauge(
         "gcsidecar_folder_size_bytes",
         "What one folder takes on disk (allocated blocks); only of the largest folders of a root, top_folders of them. "
-        "All the others together are gcsidecar_root_rest_size_bytes.",
+        "All the others together are what is missing to the sum of gcsidecar_root_size_bytes.",
         of_folders(lambda folder: folder.disk_bytes),
         "topk(10, gcsidecar_folder_size_bytes)",
         labels.FOLDER,
@@ -135,9 +134,11 @@ ROOTS = (
         goes="when the folder is gone or no longer among the largest",
     ),
     _gauge(
-        "gcsidecar_root_rest_size_bytes",
-        "What all folders of a root without a series in gcsidecar_folder_size_bytes take on disk together.",
-        of_tallies(lambda tally: tally.rest.disk_bytes),
-        "gcsidecar_root_rest_size_bytes / on (root) sum by (root) (gcsidecar_root_size_bytes)",
+        "gcsidecar_root_history_healthy",
+        "1 where what happens in a root is being recorded in its history, 0 where it can't be (the disk is full, the "
+        "file is damaged or can't be written); evictions go on all the same.",
+        of_histories(lambda history: history.healthy),
+        "gcsidecar_root_history_healthy == 0",
+        goes=f"where no history is kept (dry run, standing by, turned off), and {WITH_ROOT}",
     ),
 )

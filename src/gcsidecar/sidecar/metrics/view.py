@@ -9,11 +9,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsidecar.gc.pressure import Resource
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcsidecar.gc.pressure import Measurement, Resource, Threshold
+    from gcsidecar.gc.pressure import Measurement, Threshold
     from gcsidecar.sidecar.metrics.ledger import Books
+    from gcsidecar.sidecar.stalls import Stall
     from gcsidecar.sidecar.status import FilesystemStatus, Status
 
 
@@ -75,6 +78,7 @@ class View:
         version: Of this program.
         status: The last one published.
         books: What was counted.
+        stalls: How long tasks had to wait, as the kernel counts it.
         readings: Of resources, by filesystem.
         caps: Of caps, by root, of roots that there are.
     """
@@ -82,16 +86,28 @@ class View:
     version: str
     status: Status
     books: Books
+    stalls: tuple[Stall, ...]
     readings: tuple[Reading, ...]
     caps: tuple[Reading, ...]
 
+    def foreign_bytes(self) -> Iterator[tuple[str, int]]:
+        """What is used on each filesystem and not ours; 0 where ours seem to take more, measured at other moments."""
+        ours: dict[str, int] = {}
+        for root in self.status.roots:
+            if root.filesystem is not None and root.tally is not None:
+                taken = sum(amount.disk_bytes for amount in root.tally.by_state.values()) + root.tally.own_bytes
+                ours[root.filesystem] = ours.get(root.filesystem, 0) + taken
+        for reading in self.readings:
+            if reading.resource is Resource.DISK:
+                yield reading.filesystem, max(0, reading.used - ours.get(reading.filesystem, 0))
 
-def view(version: str, status: Status, books: Books) -> View:
+
+def view(version: str, status: Status, books: Books, stalls: tuple[Stall, ...] = ()) -> View:
     """Put together what belongs together."""
     roots = {root.name for root in status.roots}
     found = [reading for filesystem in status.filesystems for reading in _readings(filesystem)]
     shared = tuple(reading for reading in found if reading.measurement.group is None)
-    return View(version, status, books, shared, tuple(reading for reading in found if reading.root in roots))
+    return View(version, status, books, stalls, shared, tuple(reading for reading in found if reading.root in roots))
 
 
 def _readings(filesystem: FilesystemStatus) -> Iterator[Reading]:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gcsidecar.sidecar.config.addresses import parse_address
@@ -112,10 +113,13 @@ class WebServer:
             WebError: One of them can't be listened on; then all is as it was.
         """
         assert self._running
-        reception, before = self._running.reception, self._addresses
-        wanted = _parsed(addresses)
+        reception, wanted = self._running.reception, _parsed(addresses)
+        before = {
+            text: replace(address, port=port)  # where the kernel chose the port, back to the same one
+            for (text, address), port in zip(self._addresses.items(), self.ports, strict=True)
+        }
         # Let go first: the same port may be among the new ones, on another interface.
-        gone = [self._listeners.pop(text) for text in before if text not in wanted]
+        gone = [self._listeners.pop(text) for text in list(self._listeners) if text not in wanted]
         self._running.call(lambda: reception.close_listeners(gone))
         try:
             self._listen_too(wanted)
