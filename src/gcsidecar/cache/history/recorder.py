@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import HistoryDamagedError, HistoryError
+from gcsidecar.cache.errors import HistoryDamagedError, HistoryError, HistoryFullError, HistoryLostError
 from gcsidecar.cache.history.file import is_there, set_aside, size_bytes
 from gcsidecar.cache.history.limits import BATCH, Limits
 from gcsidecar.cache.history.records import Departure, Record, Use
@@ -75,8 +75,8 @@ class Recorder:
         self._records_at = self._uses_at = 0.0
         self._folders_are_known = self._stock_is_due = self._stopping = False
         self._database: Database | None = None
-        self._open_at = clock.monotonic()
-        self._awaited_until = self._open_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
+        self._resume_at = clock.monotonic()
+        self._awaited_until = self._resume_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
         self._stop_by = 0.0
         self.healthy = True
         self.dropped = 0
@@ -128,6 +128,7 @@ class Recorder:
         with self._changed:
             if not self._stopping:
                 self._stopping = True
+                self._resume_at = self._clock.monotonic()  # a last attempt, should it be off
                 self._stop_by = self._clock.monotonic() + STOP_SECONDS
                 self._changed.notify()
 
@@ -159,8 +160,8 @@ class Recorder:
     def _seconds_to_work(self) -> float | None:
         """How soon something is due; none where nothing is."""
         monotonic = self._clock.monotonic()
-        if self._database is None:
-            return self._open_at - monotonic
+        if self._database is None or not self.healthy:
+            return self._resume_at - monotonic
         due = [self._records_at] if self._records else []
         due += [self._uses_at] if self._uses else []
         if self._stock_is_due or (due and self._stopping):
@@ -171,19 +172,26 @@ class Recorder:
         try:
             self._work_or_begin_anew()
         except (HistoryError, OSError) as error:
-            self._turn_off(str(error))
+            self._turn_off(error)
         except Exception as error:  # noqa: BLE001  the edge of this thread: whatever it is, recording goes on later
             _log.exception("history-failed")
-            self._turn_off(str(error))
+            self._turn_off(error)
+        else:
+            if not self.healthy:
+                self.healthy = True
+                self._said("history-on", "")
         self.size_bytes = size_bytes(self._directory_fd)
 
-    def _turn_off(self, problem: str) -> None:
+    def _turn_off(self, error: Exception) -> None:
         """Record nothing for a while; what happens meanwhile waits, as far as there is room."""
-        self._close(ended=False)
-        self._open_at = self._clock.monotonic() + RETRY_SECONDS
+        if not isinstance(error, HistoryFullError):
+            self._close(ended=False)  # else it would give back what room it has, and others would take it
+        self._resume_at = self._clock.monotonic() + RETRY_SECONDS
         if self.healthy:
-            self._said("history-off", problem)
+            self._said("history-off", str(error))
         self.healthy = False
+        # Not all that happens meanwhile may find its way in.
+        self._stock_is_due = self._folders_are_known
         self._answer()
 
     def _work_or_begin_anew(self) -> None:
@@ -193,6 +201,10 @@ class Recorder:
             self._close(ended=False)
             set_aside(self._directory_fd, self._limits.bytes)
             self._said("history-set-aside", str(error))
+            self._work()
+        except HistoryLostError as error:
+            self._close(ended=False)
+            self._said("history-lost", str(error))
             self._work()
 
     def _work(self) -> None:
@@ -208,9 +220,6 @@ class Recorder:
         from gcsidecar.cache.history.database import Database  # noqa: PLC0415  with sqlite, which is imported late
 
         self._database = database = Database(self._directory_fd, self._limits, self._clock.time())
-        if not self.healthy:
-            self._said("history-on", "")
-        self.healthy = True
         # What happened while it was closed may be missing in it.
         self._stock_is_due = self._folders_are_known
         if not database.settled:
