@@ -110,8 +110,8 @@ class Root:
 
     def close(self) -> None:
         """Let go of everything; its folders are registered no longer."""
-        self.census.clear()
         self.chronicle.end()
+        self.census.clear()
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False

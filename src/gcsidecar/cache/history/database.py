@@ -36,6 +36,7 @@ class Database:
         now: When this recording begins, POSIX seconds.
 
     Attributes:
+        is_empty: Whether it knows of no folder.
         settled: Whether an earlier recording, or this one, has seen all folders: then what isn't in it is new.
     """
 
@@ -48,6 +49,7 @@ class Database:
             undo.callback(close, self._connection)
             with judged():
                 self._pruning = Pruning(self._connection, limits)
+                self.is_empty = not self._pruning.folders
                 self.settled = self._value("SELECT count(*) FROM recordings WHERE settled_at IS NOT NULL") > 0
             self._opened = undo.pop_all()
         # Its row is made with the first record: on a full disk what is known can still be read.

@@ -79,8 +79,7 @@ class Recorder:
         self._awaited_until = self._resume_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
         self._stop_by = 0.0
         self.healthy = True
-        self.dropped = 0
-        self.size_bytes = 0
+        self.dropped = self.size_bytes = self.stocks_taken = 0
         self._thread = threading.Thread(target=self._run, name=f"history-{name}", daemon=True)
         self._thread.start()
 
@@ -108,10 +107,10 @@ class Recorder:
             if use.name not in self._uses and len(self._uses) >= MOST_USES:
                 self.dropped += 1
                 return
-            self._uses[use.name] = use
-            if len(self._uses) == 1:
+            if not self._uses:
                 self._uses_at = self._clock.monotonic() + USES_SECONDS
                 self._changed.notify()
+            self._uses[use.name] = use
 
     def stock_is_due(self) -> None:
         """All folders are known: what the history knew can be compared with them."""
@@ -122,6 +121,17 @@ class Recorder:
     def is_awaited(self) -> bool:
         """Whether there is a history that has yet to say when folders arrived; it is not waited for for ever."""
         return self._clock.monotonic() < self._awaited_until
+
+    def is_due(self) -> bool:
+        """Whether something waits that should be written by now."""
+        with self._changed:
+            seconds = self._seconds_to_work()
+            return seconds is not None and seconds <= 0
+
+    def wake(self) -> None:
+        """Look at the clock anew."""
+        with self._changed:
+            self._changed.notify()
 
     def begin_to_stop(self) -> None:
         """Write all that waits, and end; this returns at once."""
@@ -164,7 +174,7 @@ class Recorder:
             return self._resume_at - monotonic
         due = [self._records_at] if self._records else []
         due += [self._uses_at] if self._uses else []
-        if self._stock_is_due or (due and self._stopping):
+        if (self._stock_is_due and not self._stopping) or (due and self._stopping):
             return 0.0
         return min(due) - monotonic if due else None
 
@@ -211,9 +221,10 @@ class Recorder:
         database = self._database or self._open()
         while records := self._next_records():
             self._write(database, records)
-        if self._stock_is_due:
+        if self._stock_is_due and not self._stopping:
             self._stock_is_due = False
             self._take_stock(database)
+            self.stocks_taken += 1
             self._answer()
 
     def _open(self) -> Database:
@@ -222,7 +233,7 @@ class Recorder:
         self._database = database = Database(self._directory_fd, self._limits, self._clock.time())
         # What happened while it was closed may be missing in it.
         self._stock_is_due = self._folders_are_known
-        if not database.settled:
+        if database.is_empty:
             self._answer()
         return database
 

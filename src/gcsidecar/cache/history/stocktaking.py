@@ -49,7 +49,8 @@ def take_stock(database: Database, census: Census, returned: Callable[[str, floa
     arrivals = _arrivals(census, new)
     while batch := list(itertools.islice(arrivals, BATCH)):
         database.write(batch)
-    database.settle(now)
+    if census.complete:
+        database.settle(now)
 
 
 def _arrived_unseen(census: Census, name: str, returned: Callable[[str, float], None]) -> None:
@@ -66,7 +67,8 @@ def _write_departures(database: Database, census: Census, now: float) -> None:
     for known in database.present():
         found = [(one, census.get(one.name)) for one in known]
         gone = [one for one, folder in found if folder is None or folder.identity[1] != one.inode]
-        if gone:
+        # A census that is being closed forgets its folders; while this is still so, it knew them all just now.
+        if gone and census.complete:
             database.write([Departure(one.name, one.inode, now, How.MISSED) for one in gone])
 
 
