@@ -77,9 +77,9 @@ def test_inodes_and_what_is_not_known_of_evictions_are_added_up_by_filesystem() 
 
 
 def test_an_eviction_of_unknown_size_is_counted_as_such_and_expects_nothing() -> None:
-    process = Process(filesystems=[filesystem()])
-    process.metrics.record_eviction("jobs", eviction(disk=None, inodes=None))
-    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("jobs",): 1}
+    process = Process(filesystems=[filesystem("shared", "jobs")])
+    process.metrics.record_eviction("shared", eviction(disk=None, inodes=None))
+    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("shared",): 1}
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 0}
 
 
@@ -120,6 +120,34 @@ def test_a_collection_counts_what_it_kept_and_not_its_evictions_again() -> None:
     assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "obstacle"): 1}
     assert sum(process.series("gcsidecar_evictions_total").values()) == 0
     assert process.series("gcsidecar_collections_total") == {("jobs",): 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted_as"),
+    [
+        ("leased", "leased"),
+        ("in-use", "leased"),
+        ("parked", "leased"),
+        ("pinned", "pinned"),
+        ("young", "young"),
+        ("newest", "newest"),
+        ("no-size", "no-size"),
+        ("unmeasured", "no-size"),
+        ("backed-off", "backed-off"),
+        ("paused", "backed-off"),
+        ("obstacle", "obstacle"),
+        ("mounted", "obstacle"),
+        ("unreadable", "obstacle"),
+        ("standby", "other"),
+        ("evicting", "other"),
+        ("unheard of", "other"),
+    ],
+)
+def test_reasons_to_keep_a_folder_with_the_same_remedy_count_as_one(reason: str, counted_as: str) -> None:
+    process = Process()
+    process.metrics.record_collection("jobs", Collection(NOW, kept=(Kept("a", reason, "jobs"),)))
+    counted = process.series("gcsidecar_kept_total")
+    assert {labels for labels, n in counted.items() if n} == {("jobs", counted_as)}
 
 
 def test_a_collection_that_found_nothing_to_do_is_not_counted() -> None:
