@@ -34,13 +34,19 @@ class Tracker:
 
 def spec(path: Path, **keys: Any) -> RootSpec:
     lease = keys.pop("lease", LeaseSpec())
-    return RootSpec(name="jobs", path=str(path), lease=lease, **({"min_age": Seconds(0)} | keys))
+    # Without a history, which has tests of its own: a file and a thread for each of so many roots take their time.
+    defaults = {"min_age": Seconds(0), "history": None}
+    return RootSpec(name="jobs", path=str(path), lease=lease, **(defaults | keys))
 
 
 @contextmanager
 def opened(path: Path, *, tracker: Tracker | None = None, active: bool = True, **keys: Any) -> Iterator[Root]:
     """A root that is open, active and reconciled."""
-    options = {name: keys.pop(name) for name in ("clock", "step", "stop", "wait", "dry_run", "watch") if name in keys}
+    options = {
+        name: keys.pop(name)
+        for name in ("clock", "step", "stop", "wait", "dry_run", "watch", "regretted", "said")
+        if name in keys
+    }
     root = Root(spec(path, **keys), tracker or Tracker(), **options)
     try:
         if active:

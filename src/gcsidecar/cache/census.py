@@ -73,6 +73,22 @@ class _NoWatch:
 NO_WATCH = _NoWatch()
 
 
+class Listener(Protocol):
+    """Hears of what happens to folders, in the thread that found it; must not wait."""
+
+    def complete(self) -> None:
+        """All folders that were there at the start have been seen."""
+
+    def arrived(self, folder: Folder, at: float) -> None:
+        """A folder appeared after that."""
+
+    def used(self, folder: Folder) -> None:
+        """A folder's last use has moved."""
+
+    def departed(self, folder: Folder, *, evicted: bool) -> None:
+        """A folder is gone: by us, or by others."""
+
+
 class CensusHome(Home, LookoutHome, Protocol):
     """What the census needs of its root."""
 
@@ -84,13 +100,17 @@ class Census:
         root: Whose.
         tracker: With whom each folder registers.
         watch: Told of folders that come, change and go.
+        listener: Told what is to be remembered of them.
         clock: Both clocks.
     """
 
-    def __init__(self, root: CensusHome, tracker: ResourceTracker, watch: Watch, clock: Clock) -> None:
+    def __init__(
+        self, root: CensusHome, tracker: ResourceTracker, watch: Watch, listener: Listener, clock: Clock
+    ) -> None:
         self._root = root
         self._tracker = tracker
         self._watch = watch
+        self._listener = listener
         self._clock = clock
         self._pinned = [named(glob) for glob in root.spec.keep]
         self._glob = FolderGlob(root.spec.folders, root.patterns)
@@ -174,7 +194,9 @@ class Census:
         for name in [name for name in list(self._folders) if name not in seen]:
             self.refresh(name)
         self.refresh_beside()
-        self.complete = True
+        if not self.complete:
+            self.complete = True
+            self._listener.complete()
 
     def _where_to_look_beside(self) -> Callable[[str], bool]:
         """Beside every folder, unless that would list a directory once for each: 10,000 took a minute."""
@@ -274,21 +296,29 @@ class Census:
             if leases is not None:
                 _set_leases(folder, leases)
             self._account(folder, now)
-            self.version += folder.last_used() != last_used
+            used = folder.last_used() != last_used
+            self.version += used
         if arrived:
             self._tracker.register(folder)
+        if arrived and folder.arrived_at is not None:
+            self._listener.arrived(folder, folder.arrived_at)
+        elif used and not arrived:
+            self._listener.used(folder)
         if arrived or had != (folder.mtime_ns, folder.ctime_ns) or (had_leases and not folder.leases):
             self._watch.changed(folder, arrived=arrived)
         return True
 
     def _arrive(self, name: str, status: os.stat_result, now: float) -> Folder:
         pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
-        # Without a history nobody knows when that arrived which was there at the start.
+        # When that arrived which was there at the start only the history knows, if there is one.
         folder = Folder(self._root, name, status, pinned=pinned, arrived_at=now if self.complete else None)
         self._folders[name] = folder
-        if folder.young_until > now:
-            heapq.heappush(self._young, (folder.young_until, name))
+        self._await_age(folder, now)
         return folder
+
+    def _await_age(self, folder: Folder, now: float) -> None:
+        if folder.young_until > now:
+            heapq.heappush(self._young, (folder.young_until, folder.name))
 
     def _account(self, folder: Folder, now: float) -> None:
         share = folder.new_share(now)
@@ -305,11 +335,18 @@ class Census:
         self.lookout.forget(folder.name)
         self.version += 1
 
-    def _drop(self, folder: Folder) -> None:
+    def _drop(self, folder: Folder, *, evicted: bool = False) -> None:
+        if self._let_go(folder):
+            self._listener.departed(folder, evicted=evicted)
+
+    def _let_go(self, folder: Folder) -> bool:
+        """Know it no longer; False where another thread has seen to that."""
         self._watch.remove(folder.name)
         with self._lock:
+            known = folder.share is not None
             self._forget(folder)
         self._tracker.unregister(folder)
+        return known
 
     # What happens
 
@@ -335,9 +372,36 @@ class Census:
         with self._lock:
             if folder.share is None:
                 return
+            # What the first measuring finds was used before anybody looked.
+            last_used = folder.last_used() if folder.measured_at else None
             folder.measured(size, now, atime=self._root.spec.last_used == "atime")
             self._account(folder, now)
             self.version += 1
+            used = last_used is not None and folder.last_used() != last_used
+        if used:
+            self._listener.used(folder)
+
+    def remember(self, name: str, inode: int, arrived_at: float | None, touched_at: float) -> bool:
+        """Take in what the history knows of a folder; False where no such folder is there, or another one.
+
+        Args:
+            name: Its name.
+            inode: That of its directory.
+            arrived_at: When it arrived, POSIX seconds; none where that is unknown.
+            touched_at: A last use that the filesystem doesn't know, POSIX seconds; 0 if there is none.
+        """
+        now = self._clock.time()
+        with self._lock:
+            folder = self._folders.get(name)
+            if folder is None or folder.identity[1] != inode:
+                return False
+            if arrived_at is not None:
+                folder.arrived_at = min(arrived_at, now)
+            folder.touched_at = max(folder.touched_at, min(touched_at, now))
+            self._await_age(folder, now)
+            self._account(folder, now)
+            self.version += 1
+        return True
 
     @contextlib.contextmanager
     def evicting(self, folder: Folder) -> Iterator[None]:
@@ -352,7 +416,7 @@ class Census:
         finally:
             folder.evicting = False
             if gone:
-                self._drop(folder)
+                self._drop(folder, evicted=True)
             else:
                 self._watch.add(folder.name)
                 self.refresh(folder.name)
@@ -361,8 +425,9 @@ class Census:
 
     def clear(self) -> None:
         """Forget all folders; they are registered no longer."""
+        self.complete = False
         for folder in self.folders():
-            self._drop(folder)
+            self._let_go(folder)
 
 
 def _set_leases(folder: Folder, leases: Leases) -> None:

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.census import NO_WATCH, Census, Watch
+from gcsidecar.cache.chronicle import Chronicle
 from gcsidecar.cache.errors import RemovalError, RootUnavailableError
 from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
@@ -20,12 +21,14 @@ from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
 from gcsidecar.cache.state import DIRECTORY, StateDirectory
+from gcsidecar.cache.tally import State
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.tally import RootTally
     from gcsidecar.gc.disposable import ResourceTracker
@@ -34,6 +37,10 @@ CONTRACT_VERSION = 1
 STANDBY = "standby"
 # The path itself may be a link that the operator made; from its descriptor on none is followed.
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def _unheard(*_values: object) -> None:
+    """Nobody wants to know."""
 
 
 class Root:
@@ -48,6 +55,8 @@ class Root:
         watch: Watches the folders for hints.
         wait: Waits so many seconds, or until the process is to end.
         step: Told each step of the eviction protocol.
+        regretted: Told of each folder that came back after its eviction; in whatever thread found it.
+        said: Told what becomes of its history: an event's name, and a problem.
 
     Raises:
         RootUnavailableError: It can't be opened; try again later.
@@ -64,6 +73,8 @@ class Root:
         watch: Watch = NO_WATCH,
         wait: Callable[[float], object] = no_wait,
         step: Callable[[str], None] = no_step,
+        regretted: Callable[[Regret], object] = _unheard,
+        said: Callable[[str, str], object] = _unheard,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -89,7 +100,8 @@ class Root:
         self.patterns = LeasePatterns(spec.lease.files)
         self._began = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
-        self.census = Census(self, tracker, watch, clock)
+        self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
+        self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
         self._state: StateDirectory | None = None
@@ -98,6 +110,7 @@ class Root:
 
     def close(self) -> None:
         """Let go of everything; its folders are registered no longer."""
+        self.chronicle.end()
         self.census.clear()
         if self._state is not None:
             self._state.close()
@@ -131,6 +144,7 @@ class Root:
         self.active = self._state.lock()
         if self.active:
             self._recovery = Recovery(self._ground(), self.patterns, float(self.spec.lease.parked_ttl), self._clock)
+            self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
         return self.active
 
@@ -143,6 +157,8 @@ class Root:
         """
         if self._recovery is None or self._state is None:
             return Recovered()
+        # Before: once a folder is back under its name, another thread may see it.
+        self.chronicle.comes_back(self._state.evicting.entries())
         recovered = self._recovery.run()
         parked = frozenset(recovered.parked)
         if parked != self.parked:
@@ -153,6 +169,15 @@ class Root:
         self._state.evicting.trim()
         self._state.condemned.trim()
         return recovered
+
+    def _capacity_bytes(self) -> int:
+        """Of the filesystem, or of the root where it has a budget of its own."""
+        try:
+            found = os.fstatvfs(self.fd)
+        except OSError:
+            return 0
+        capacity = found.f_blocks * found.f_frsize
+        return capacity if self.spec.max_size is None else min(capacity, self.spec.max_size)
 
     def _ground(self) -> Ground:
         assert self._state is not None
@@ -200,11 +225,16 @@ class Root:
             )
 
     def holds_back(self, folder: Folder) -> str | None:
-        """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest."""
+        """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
+
+        While it isn't known yet when it arrived, it may be young.
+        """
         if not self.active and not self._dry_run:
             return STANDBY
         if folder.name in self.parked:
             return "parked"
+        if self.chronicle.may_be_young(folder):
+            return State.YOUNG
         return "newest" if folder.name in self._newest_names() else None
 
     def _newest_names(self) -> frozenset[str]:
@@ -220,7 +250,7 @@ class Root:
         return names
 
     def used_bytes(self) -> int:
-        """What it takes of a budget: all measured folders, the lock and the ballast; not what lies in the slots."""
+        """What it takes of a budget: all measured folders, lock, ballast and history; not what lies in the slots."""
         return self.census.known_bytes + (self._state.own_bytes() if self._state is not None else 0)
 
     def tally(self) -> RootTally:

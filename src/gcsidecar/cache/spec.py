@@ -101,6 +101,18 @@ class ThresholdOverrides(_Spec, frozen=True):
     memory: Annotated[MemoryLevels | UnsetType | None, Meta(description="As `thresholds.memory`; null: off.")] = UNSET
 
 
+class HistorySpec(_Spec, frozen=True):
+    """How large the history of a root may become; what happened longest ago goes first."""
+
+    max_rows: Annotated[int, Meta(ge=1, description="At most so many folders, there and gone, and as many uses.")] = (
+        200_000
+    )
+    max_size: Annotated[
+        ByteSize,
+        Meta(description="At most this large; never more than 1 % of the filesystem, or of the root's max_size."),
+    ] = ByteSize(16 << 20)
+
+
 class RootSpec(_Spec, frozen=True):
     """One configured cache directory."""
 
@@ -139,6 +151,14 @@ class RootSpec(_Spec, frozen=True):
     priority: Annotated[
         int, Meta(description="Among roots that share a filesystem, folders of a lower priority go first.")
     ] = 0
+    regret_window: Annotated[
+        Seconds | None,
+        Meta(description="A folder that returns within this after its eviction is a regret; null: none is."),
+    ] = Seconds(24 * 3600)
+    history: Annotated[
+        HistorySpec | None,
+        Meta(description="What happened is recorded in .gcsidecar/history.sqlite, up to this size; null: it is not."),
+    ] = HistorySpec()
     thresholds: Annotated[
         ThresholdOverrides, Meta(description="What differs for this root's filesystem from the common thresholds.")
     ] = ThresholdOverrides()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.errors import StateDirectoryError
+from gcsidecar.cache.history.file import size_bytes
 from gcsidecar.cache.syscalls import rename_exclusive
 
 if TYPE_CHECKING:
@@ -229,12 +230,17 @@ class StateDirectory:
         return True
 
     def own_bytes(self) -> int:
-        """What the lock and the ballast take; what lies in the slots, on its way out or parked, is not counted."""
-        total = 0
+        """What lock, ballast and history take; what lies in the slots, on its way out or parked, is not counted."""
+        total = size_bytes(self._fd)
         for name in (LOCK, BALLAST):
             with contextlib.suppress(OSError):
                 total += os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_blocks * 512
         return total
+
+    @property
+    def fd(self) -> int:
+        """Of the directory itself; open until `close`."""
+        return self._fd
 
     def close(self) -> None:
         """Let go of the lock and all descriptors."""

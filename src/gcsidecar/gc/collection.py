@@ -29,6 +29,7 @@ class Eviction:
             could not be measured.
         clamped: Whether a resource had less afterwards than before, since others took more than came back.
         subject: The disposable.
+        wants: The crossed thresholds that it was to relieve, as they were when it was decided.
     """
 
     candidate: Candidate
@@ -38,6 +39,7 @@ class Eviction:
     reclaimed: Mapping[Resource, int]
     clamped: bool
     subject: Disposable = field(compare=False, repr=False)
+    wants: tuple[Want, ...] = ()
 
     @property
     def key(self) -> str:

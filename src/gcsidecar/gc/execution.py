@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.errors import CollectionError, DisposableInUseError
-from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, reasons
+from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, Want, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,13 +147,19 @@ class Execution:
         finally:  # it is gone, and that is told, even where what came back could not be measured
             reclaimed = {resource: max(0, gain) for resource, gain in gains.items()}
             clamped = any(gain < 0 for gain in gains.values())
-            self._record(Eviction(step.candidate, step.reasons, at, seconds, reclaimed, clamped, subject))
+            wants = self._relieved(step)
+            self._record(Eviction(step.candidate, step.reasons, at, seconds, reclaimed, clamped, subject, wants))
         return True
 
     def _credit(self, candidate: Candidate) -> None:
         for threshold in self._unmet:
             if candidate.helps(threshold):
                 self._unmet[threshold] -= candidate.sizes[threshold.resource] or 0
+
+    def _relieved(self, step: Step) -> tuple[Want, ...]:
+        """The crossed thresholds that are among its reasons."""
+        concerned = [want for want in self._plan.wants if step.candidate.helps(want.threshold)]
+        return tuple(want for want in concerned if want.threshold.resource in step.reasons)
 
     def _record(self, eviction: Eviction) -> None:
         self._evictions.append(eviction)

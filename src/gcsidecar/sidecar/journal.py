@@ -13,11 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gcsidecar.cache.recovery import Recovered
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.collection import Collection, Eviction, Failure
     from gcsidecar.gc.planning import Kept, Plan
 
 _log = logging.getLogger("gcsidecar.collection")
+_history_log = logging.getLogger("gcsidecar.history")
 
 # So many folders are named where there may be very many.
 NAMED = 10
@@ -83,6 +85,25 @@ def evicted(eviction: Eviction) -> None:
             clamped=eviction.clamped,
         ),
     )
+
+
+def regretted(regret: Regret) -> None:
+    """A folder came back under a name that was evicted not long ago."""
+    _log.info(
+        "regretted",
+        extra=fields(
+            root=regret.root,
+            folder=shown(regret.folder),
+            evicted_seconds_ago=regret.returned_at - regret.evicted_at,
+            disk_bytes=regret.disk_bytes,
+        ),
+    )
+
+
+def history(root: str, event: str, problem: str) -> None:
+    """What becomes of a root's history has changed."""
+    values = {"problem": problem} if problem else {}
+    _history_log.log(logging.WARNING if problem else logging.INFO, event, extra=fields(root=root, **values))
 
 
 def failed(failures: Sequence[Failure]) -> None:

@@ -11,6 +11,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.folder import Folder
 from gcsidecar.cache.survey import Survey, Surveyed
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.collector import GarbageCollector
@@ -22,11 +23,12 @@ from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
 from gcsidecar.sidecar.gauges import gauges_of
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.occasion import Occasion
-from gcsidecar.sidecar.status import FilesystemStatus, RootStatus
+from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.root import Root
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
@@ -112,6 +114,11 @@ class Keeper:
         """There are hints to follow."""
         self._survey.wake()
 
+    def regretted(self, regret: Regret) -> None:
+        """A folder came back after its eviction; called from any thread."""
+        self._metrics.record_regret(regret)
+        journal.regretted(regret)
+
     # Its life
 
     def start(self) -> None:
@@ -192,6 +199,10 @@ class Keeper:
     def _evicted(self, eviction: Eviction) -> None:
         self._metrics.record_eviction(self.status.name, eviction)
         journal.evicted(eviction)
+        folder = eviction.subject
+        for root in self._roots:
+            if root.name == eviction.group and isinstance(folder, Folder):
+                root.chronicle.evicted(eviction, folder)
 
     def _versions(self) -> tuple[int, ...]:
         return tuple(root.census.version for root in self._roots)
@@ -233,7 +244,8 @@ class Keeper:
         for one in self._surveyed:
             root, old = one.root, self._published.get(one.root.name)
             seen = (root.census.version, one.reconciled_at, one.reconcile_ok, one.problem)
-            key = hash((*seen, root.active, root.parked, root.condemned, self._caretaker.problem(root)))
+            standing = (root.active, root.parked, root.condemned, _history_of(root))
+            key = hash((*seen, *standing, self._caretaker.problem(root)))
             if old is None or old[0] != key:
                 self._published[root.name] = (key, self._root_status(one))
         ended = self._clock.monotonic()
@@ -251,6 +263,7 @@ class Keeper:
             one.reconcile_ok,
             len(root.parked),
             root.condemned,
+            _history_of(root),
         )
 
     def _role(self, root: Root, problem: str | None) -> str:
@@ -259,3 +272,10 @@ class Keeper:
         if self._config.dry_run:
             return "dry-run"
         return "standby" if problem is None else "blocked"
+
+
+def _history_of(root: Root) -> HistoryStatus | None:
+    recorder = root.chronicle.recorder
+    if recorder is None:
+        return None
+    return HistoryStatus(recorder.healthy, recorder.size_bytes, recorder.dropped)

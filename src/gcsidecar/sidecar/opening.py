@@ -5,6 +5,7 @@ A root may be missing for now (a tool makes its cache later) or hang for ever (a
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 from typing import TYPE_CHECKING
@@ -13,11 +14,13 @@ from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
+from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.watch import Watcher
     from gcsidecar.gc.clock import Clock
@@ -57,6 +60,11 @@ class Link:
         """There are hints to follow."""
         if self.keeper is not None:
             self.keeper.wake()
+
+    def regretted(self, regret: Regret) -> None:
+        """A folder came back after its eviction."""
+        if self.keeper is not None:
+            self.keeper.regretted(regret)
 
 
 class Opened:
@@ -128,6 +136,8 @@ class Opener:
             stop=link.stopping,
             watch=hints,
             wait=link.wait,
+            regretted=link.regretted,
+            said=functools.partial(journal.history, self.spec.name),
         )
         hints.attach(root)
         return Opened(Surveyed(root, hints), link)

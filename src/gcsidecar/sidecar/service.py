@@ -29,7 +29,7 @@ from gcsidecar.sidecar.web.pages import Health, Readiness
 from gcsidecar.sidecar.web.server import WebServer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import RootSpec
@@ -195,6 +195,7 @@ class Service:
     def _close(self, closing: list[Opened]) -> None:
         devices = {one.root.filesystem.device for one in closing}
         self._end([self._keepers.pop(device) for device in devices if device in self._keepers])
+        _begin_to_close(closing)
         for one in closing:
             del self._opened[one.root.name]
             one.close()
@@ -312,11 +313,18 @@ class Service:
         for opener in self._openers.values():
             opener.stop()
         self._end(list(self._keepers.values()))
+        _begin_to_close(self._opened.values())
         self._web.stop(0.1)
         for one in self._opened.values():
             one.close()
         self._watcher.close()
         _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
+
+
+def _begin_to_close(closing: Iterable[Opened]) -> None:
+    """Let all of them write their histories at once: where one hangs, the others don't wait for it."""
+    for one in closing:
+        one.root.chronicle.begin_to_end()
 
 
 def _identity(path: str) -> tuple[int, int, int, int] | None:

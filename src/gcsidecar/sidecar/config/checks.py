@@ -121,6 +121,7 @@ def _limits(draft: Draft, key: str, root: RootSpec) -> Iterator[Problem]:
         "lease.parked_ttl": (root.lease.parked_ttl, "a duration such as 24h"),
         "max_idle": (root.max_idle, "null to turn it off"),
         "max_size": (root.max_size, "null to turn it off"),
+        "history.max_size": (root.history.max_size if root.history else None, "history: null to turn it off"),
     }
     for name, (value, remedy) in limits.items():
         if value is not None and value == 0:

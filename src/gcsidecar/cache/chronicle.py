@@ -1,0 +1,152 @@
+"""The chronicle of one root: hears from the census and passes on, to the history what is to be kept, and regrets.
+
+It joins what happens now to what is known from before; it writes nothing itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gcsidecar.cache.history.recorder import Recorder
+from gcsidecar.cache.history.records import Arrival, Departure, Evicted, How, Use
+from gcsidecar.cache.history.stocktaking import take_stock
+from gcsidecar.cache.regrets import MOST_NAMES, Regrets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from gcsidecar.cache.census import Census
+    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.history.database import Database
+    from gcsidecar.cache.regrets import Regret
+    from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.gc.clock import Clock
+    from gcsidecar.gc.collection import Eviction
+
+# A last use that was written to the folder's mtime may be off by what the filesystem rounds.
+_ROUNDED_SECONDS = 0.001
+
+
+class Chronicle:
+    """Of one root.
+
+    Args:
+        spec: The root.
+        regretted: Told of each folder that came back after its eviction.
+        said: Told what becomes of the history: an event's name, and a problem.
+        clock: Both clocks.
+    """
+
+    def __init__(
+        self,
+        spec: RootSpec,
+        *,
+        regretted: Callable[[Regret], object],
+        said: Callable[[str, str], object],
+        clock: Clock,
+    ) -> None:
+        self._spec, self._regretted, self._said, self._clock = spec, regretted, said, clock
+        self._regrets = Regrets(spec.name, spec.regret_window)
+        self._census: Census | None = None
+        self._regrets_are_read = False
+        self.recorder: Recorder | None = None
+
+    # Its life
+
+    def begin(self, directory_fd: int, census: Census, capacity_bytes: int) -> None:
+        """Begin to record, from now on: this process is the one that acts on the root."""
+        spec = self._spec.history
+        if spec is None:
+            return
+        self._census = census
+        try:
+            self.recorder = Recorder(
+                self._spec.name,
+                directory_fd,
+                spec,
+                capacity_bytes,
+                take_stock=self._take_stock,
+                answered=census.changed,
+                said=self._said,
+                clock=self._clock,
+            )
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread to be had: not a reason not to evict
+            self._said("history-off", str(error))
+            return
+        if census.complete:
+            self.recorder.stock_is_due()
+
+    def begin_to_end(self) -> None:
+        """Write what is left, and record no more; this returns at once."""
+        if self.recorder is not None:
+            self.recorder.begin_to_stop()
+
+    def end(self) -> None:
+        """Await that, for a moment."""
+        if self.recorder is not None:
+            self.recorder.stop()
+        self.recorder = None
+
+    # What the census sees
+
+    def complete(self) -> None:
+        """All folders have been seen once."""
+        if self.recorder is not None:
+            self.recorder.stock_is_due()
+
+    def arrived(self, folder: Folder, at: float) -> None:
+        """A folder appeared while we looked."""
+        self._note_return(folder.name, at)
+        if self.recorder is not None:
+            self.recorder.note(Arrival(folder.name, folder.identity[1], at))
+
+    def used(self, folder: Folder) -> None:
+        """A folder's last use has moved."""
+        if self.recorder is not None:
+            touched = folder.touched_at if folder.touched_at > folder.mtime_ns / 1e9 + _ROUNDED_SECONDS else None
+            at = min(folder.last_used(), self._clock.time())
+            use = Use(folder.name, folder.identity[1], at, folder.disk_bytes, folder.leases, touched)
+            self.recorder.note_use(use)
+
+    def departed(self, folder: Folder, *, evicted: bool) -> None:
+        """A folder is gone, by us or by others."""
+        now = self._clock.time()
+        if evicted:
+            self._regrets.evicted(folder.name, now, folder.disk_bytes or 0)
+        if self.recorder is not None:
+            how = How.EVICTED if evicted else How.REMOVED
+            values = (folder.name, folder.identity[1], now, how, folder.arrived_at, folder.disk_bytes)
+            self.recorder.note(Departure(*values))
+
+    # What others do
+
+    def evicted(self, eviction: Eviction, folder: Folder) -> None:
+        """The figures of an eviction; that the folder is gone was told before."""
+        if self.recorder is not None:
+            self.recorder.note(Evicted(eviction, folder.identity[1]))
+
+    def comes_back(self, names: Iterable[str]) -> None:
+        """We may put these back: their return is no regret."""
+        for name in names:
+            self._regrets.forget(name)
+
+    def may_be_young(self, folder: Folder) -> bool:
+        """Whether the history has yet to say when it arrived."""
+        return folder.arrived_at is None and self.recorder is not None and self.recorder.is_awaited()
+
+    def _note_return(self, name: str, at: float) -> None:
+        regret = self._regrets.returned(name, at)
+        if regret is None:
+            return
+        if self.recorder is not None:
+            self.recorder.note(regret)
+        self._regretted(regret)
+
+    def _take_stock(self, database: Database) -> None:
+        """In the recording thread, each time the history was opened and all folders are known."""
+        assert self._census is not None
+        now = self._clock.time()
+        if not self._regrets_are_read:
+            self._regrets_are_read = True
+            self._regrets.remember(database.evicted_since(now - self._regrets.window_seconds, MOST_NAMES))
+        take_stock(database, self._census, self._note_return, now)
