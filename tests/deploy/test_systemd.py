@@ -65,7 +65,8 @@ def test_it_makes_no_system_call_that_the_unit_refuses(tmp_path: Path) -> None:
     eventually(lambda: "+++ exited with 0 +++" in trace.read_text()[-1000:], "strace has written all")
     made = set(re.findall(r"^\d+ +([a-z0-9_]+)\(", trace.read_text(), re.MULTILINE))
     assert {"execve", "renameat2", "unlinkat", "flock", "accept4"} <= made
-    assert made - allowed() == set()
+    # As root, which the unit's user is not, SQLite gives its files the owner of their database; refused, it goes on.
+    assert made - allowed() <= {"fchown"}
 
 
 def allowed() -> set[str]:
