@@ -243,9 +243,9 @@ def test_sigterm_ends_it_within_a_second_even_while_a_password_is_looked_at(
 ) -> None:
     web = write(tmp_path, {"basic_auth_users": {"alice": SLOW_HASH}, "auth_excluded_paths": ["/readyz"]})
     with Sidecar(tmp_path, config, flags=("--web.config.file", web)) as sidecar:
+        before = threads(sidecar)
         with socket.create_connection(("127.0.0.1", sidecar.port)) as client:
             client.sendall(f"GET / HTTP/1.1\r\nAuthorization: {ALICE['Authorization']}\r\n\r\n".encode())
-            before = threads(sidecar)
             eventually(lambda: threads(sidecar) > before, "the password is looked at")
             status, seconds = sidecar.stop()
         assert (status, seconds < 1.0) == (0, True), seconds
