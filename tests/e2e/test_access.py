@@ -243,9 +243,9 @@ def test_sigterm_ends_it_within_a_second_even_while_a_password_is_looked_at(
 ) -> None:
     web = write(tmp_path, {"basic_auth_users": {"alice": SLOW_HASH}, "auth_excluded_paths": ["/readyz"]})
     with Sidecar(tmp_path, config, flags=("--web.config.file", web)) as sidecar:
+        before = threads(sidecar)
         with socket.create_connection(("127.0.0.1", sidecar.port)) as client:
             client.sendall(f"GET / HTTP/1.1\r\nAuthorization: {ALICE['Authorization']}\r\n\r\n".encode())
-            before = threads(sidecar)
             eventually(lambda: threads(sidecar) > before, "the password is looked at")
             status, seconds = sidecar.stop()
         assert (status, seconds < 1.0) == (0, True), seconds
@@ -295,3 +295,32 @@ def test_systemd_is_told_of_its_life(tmp_path: Path, config: dict[str, Any]) -> 
         hear("READY=1")
         sidecar.stop()
         hear("STOPPING=1")
+
+
+IMPATIENT = """
+import sys
+from gcsidecar.sidecar import health
+health.STUCK_SECONDS = 1.5
+from gcsidecar.sidecar.cli import main
+sys.exit(main(sys.argv[4:]))
+"""
+
+
+def test_a_main_thread_that_is_stuck_is_unhealthy_and_one_that_turns_is_not(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    with Sidecar(tmp_path, config, under=(sys.executable, "-c", IMPATIENT)) as sidecar:
+        where = ("--url", f"http://127.0.0.1:{sidecar.port}", "--timeout", "10")
+        time.sleep(2)
+        assert healthcheck(*where) == (0, "")
+        good = sidecar.config_path.read_text()
+        sidecar.config_path.unlink()
+        os.mkfifo(sidecar.config_path)  # whoever opens it waits for a writer
+        eventually(lambda: sidecar.get("/healthz")[0] == 503, "it is unhealthy")
+        status, said = healthcheck(*where)
+        assert (status, "unhealthy; the main thread is stuck for" in said) == (1, True)
+        with sidecar.config_path.open("w") as writer:
+            sidecar.config_path.unlink()
+            sidecar.config_path.write_text(good)
+            writer.write(good)
+        eventually(lambda: sidecar.get("/healthz")[0] == 200, "it turns again")
