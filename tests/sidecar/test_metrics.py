@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
@@ -203,6 +204,23 @@ def test_nothing_is_lost_or_seen_by_halves_when_many_threads_count_while_it_is_s
         thread.join()
     assert process.series("gcsidecar_evictions_total")["jobs", "disk"] == 3000
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 3000 * 4096}
+
+
+@pytest.mark.usefixtures("_restless_threads")
+def test_what_others_count_is_followed_once_however_many_scrape_at_a_time() -> None:
+    grown = itertools.count(1)
+
+    def ask() -> Status:
+        return Status((root(),), (replace(filesystem(), reclaimed_late_bytes=next(grown)),))
+
+    made = Metrics(ask, version="1")
+    threads = [threading.Thread(target=lambda: [list(made.collect()) for _ in range(20)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    families = {family.name: family for family in made.collect()}
+    assert families["gcsidecar_eviction_reclaimed_late_bytes"].samples[0].value == 6 * 20 + 1
 
 
 def test_a_folder_that_is_gone_has_no_series_any_more() -> None:
