@@ -57,6 +57,6 @@ class FleetPrometheus(Prometheus):
         config: dict[str, Any] = {
             "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
             "rule_files": [str(self._rules)],
-            "scrape_configs": [{"job_name": "gcsidecar", "static_configs": static}] if static else [],
+            "scrape_configs": [{"job_name": "gcsidecar", "static_configs": static}],
         }
         (self._directory / "prometheus.yml").write_text(yaml.safe_dump(config))
