@@ -8,11 +8,11 @@ READY := $(VENV)/.ready
 # What is installed here comes first; mkfs and mount are where ordinary users don't look.
 export PATH := $(VENV)/bin:$(CACHE)/programs/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint types format bench docs clean
+.PHONY: help run test check lint types format bench docs dashboards pictures clean
 .DEFAULT_GOAL := help
 
 help: ## list this
-	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## watch the sidecar at work on a small cache until Ctrl-C (DURATION=30: for so many seconds)
 	@PYTHONPATH=tests python -m demo $(if $(DURATION),--duration $(DURATION))
@@ -41,6 +41,13 @@ bench: $(READY) ## measure what it costs; prints each figure beside its goal
 docs: $(READY) ## make what is made from the code: docs/metrics.md and the config's JSON schema
 	@python -m gcsidecar.sidecar.metrics.docs >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	@python -m gcsidecar.sidecar.config.schema >config/schema.new && mv config/schema.new config/gcsidecar.schema.json
+
+dashboards: $(READY) ## make the Grafana dashboards (dashboards/*.json) from the code beside them
+	@PYTHONPATH=dashboards python -m builder
+
+pictures: $(READY) ## draw docs/dashboard-*.png from a fleet that lives for five minutes; needs root
+	@tools/setup programs $(CACHE)/programs
+	@PYTHONPATH=tests python -m grafana
 
 clean: ## remove all that was made here
 	@rm -rf "$(VENV)" "$(CACHE)" build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
