@@ -32,11 +32,16 @@ def about(metric: str) -> build.DashboardLink:
     return _link(metric, ABOUT_SCRAPES if metric.startswith(("up", "scrape_")) else f"{DOCS}/metrics.md")
 
 
+def runbook(alert: str) -> build.DashboardLink:
+    """A link to what to do when an alert fires."""
+    return _link(alert, f"{DOCS}/runbooks/{alert}.md")
+
+
 def of_dashboard() -> list[build.DashboardLink]:
     """The links at the top of a dashboard: the others, with what is chosen; metrics; what to do at an alert."""
     others = build.DashboardLink("gcsidecar").type(model.DashboardLinkType.DASHBOARDS).tags([TAG])
     return [
-        others.include_vars(include_vars=True).keep_time(keep_time=True).icon("external link"),
+        others.as_dropdown(as_dropdown=True).include_vars(include_vars=True).keep_time(keep_time=True),
         _link("Metrics", f"{DOCS}/metrics.md").icon("doc"),
         _link("Runbooks", f"{DOCS}/runbooks").icon("doc"),
     ]

@@ -51,12 +51,14 @@ class Text:
         what: What it shows, and what to make of it.
         width: In columns, of which there are 24.
         height: In rows.
+        alerts: Those that fire over what it shows.
     """
 
     title: str
     what: str
     width: int
     height: int = 8
+    alerts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,8 @@ def _with(
         target = target.datasource(DATASOURCE).editor_mode(query.QueryEditorMode.CODE)
         panel = panel.with_target(target.instant() if instant else target.range())
     named = dict.fromkeys(name for one in queries for name in links.metrics(one.expr))
-    return panel.links([links.about(name) for name in named])
+    pages = [links.runbook(alert) for alert in text.alerts]
+    return panel.links([*pages, *(links.about(name) for name in named)])
 
 
 def _merged(columns: Sequence[Column], keys: tuple[str, ...]) -> list[model.DataTransformerConfig]:

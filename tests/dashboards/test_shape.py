@@ -8,6 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
@@ -26,6 +27,8 @@ OTHERS = {
     *("process_start_time_seconds", "process_cpu_seconds_total", "process_resident_memory_bytes"),
     *("process_open_fds", "process_max_fds"),
 }
+RULES = yaml.safe_load((PROJECT / "deploy/prometheus/rules/gcsidecar.rules.yaml").read_text())
+ALERTS = {rule["alert"] for group in RULES["groups"] for rule in group["rules"] if "alert" in rule}
 KNOWN = {metric.name for metric in CATALOGUE} | OTHERS
 
 # What no panel shows, and why.
@@ -111,7 +114,7 @@ def test_a_panel_asks_for_metrics_that_there_are_and_links_to_the_docs_of_each(b
     asked = {name for target in panel.targets for name in links.metrics(target.expr)}
     assert asked
     assert asked <= KNOWN
-    assert {link["title"] for link in panel.raw["links"]} == asked
+    assert {link["title"] for link in panel.raw["links"]} - ALERTS == asked
 
 
 def test_every_metric_is_in_some_dashboard_or_left_out_for_a_reason() -> None:
@@ -159,6 +162,11 @@ def test_every_link_leads_to_a_page_of_ours_and_a_heading_on_it(board: Board) ->
         page, _, anchor = url.removeprefix(f"{links.DOCS}/").partition("#")
         assert (PROJECT / "docs" / page).exists(), url
         assert not anchor or anchor in _anchors(PROJECT / "docs" / page), url
+
+
+def test_there_is_a_panel_for_each_alert_that_leads_to_its_runbook() -> None:
+    titles = [link["title"] for board in BOARDS for panel in board.panels() for link in panel.raw["links"]]
+    assert ALERTS - set(titles) == set()
 
 
 def test_a_link_from_a_row_opens_a_dashboard_that_there_is() -> None:

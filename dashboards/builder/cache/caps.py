@@ -27,7 +27,10 @@ def pressure() -> timeseries.Panel:
     return (
         lines(
             Text(
-                "Pressure of the caps", "How near a root is to its max_size or max_folders: 100 % is exactly at it.", 8
+                "Pressure of the caps",
+                "How near a root is to its max_size or max_folders: 100 % is exactly at it.",
+                8,
+                alerts=("GcsidecarCapExceeded",),
             ),
             Query(f"max by (root, resource) ({ROOT('gcsidecar_root_cap_pressure_ratio')})", NAME),
             unit=fields.RATIO,
@@ -70,6 +73,7 @@ def unmeetable() -> statetimeline.Panel:
             "Where a root is above its cap and would be even without its idle folders: what is leased, pinned or young "
             "takes more by itself. Raise the cap, or pin less.",
             8,
+            alerts=("GcsidecarCapUnmeetable",),
         ),
         Query(f"max by (root, resource) ({ROOT('gcsidecar_root_cap_unmeetable')})", NAME),
         meanings=fields.words((0, "can be met", fields.GREEN), (1, "can't be met", fields.RED)),

@@ -55,6 +55,7 @@ def reclaimed() -> timeseries.Panel:
                 "What evictions should have brought by the folders' sizes, and what the filesystem got back, at once "
                 "and later. Clearly less than expected: open files, snapshots or reflinks hold it, or others write.",
                 8,
+                alerts=("GcsidecarReclaimShortfall",),
             ),
             Query(f"sum(rate({ROOT(expected)}[$__rate_interval]))", "expected"),
             Query(f"sum(rate({ROOT(at_once)}[$__rate_interval]))", "reclaimed at once"),

@@ -34,6 +34,7 @@ def pressure() -> timeseries.Panel:
                 "Collection starts at 100 %, the trigger, and stops at the dashed target. A line that stays above is a "
                 "cache in which nothing may be evicted, or that fills faster than it is emptied.",
                 8,
+                alerts=("GcsidecarNothingToEvict", "GcsidecarAlmostFull"),
             ),
             Query(
                 f"max by ({names}) ({FILESYSTEM('gcsidecar_filesystem_pressure_ratio')})", "{{filesystem}} {{resource}}"
@@ -95,6 +96,7 @@ def time_to_trigger() -> timeseries.Panel:
                 "In how long collection starts, at the rate of that moment; a day stands for a day and more, and for "
                 "not filling at all.",
                 4,
+                alerts=("GcsidecarFillsUp",),
             ),
             Query(f"clamp_max({soonest}, 86400)", "{{filesystem}} {{resource}}"),
             unit=fields.SECONDS,

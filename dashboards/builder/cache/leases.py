@@ -27,6 +27,7 @@ def leases() -> timeseries.Panel:
                 "Leases that hold folders. Stale ones were not touched for longer than lease.ttl: their holder may "
                 "have died; without a ttl none is ever stale.",
                 8,
+                alerts=("GcsidecarLeaseStale",),
             ),
             Query(f"sum by (state) ({ROOT('gcsidecar_leases')})", "{{state}}"),
             unit=fields.COUNT,
@@ -44,6 +45,7 @@ def oldest() -> timeseries.Panel:
             "How long ago the lease was touched that was touched the longest ago. One that only ever grows was left "
             "behind.",
             8,
+            alerts=("GcsidecarLeaseOld",),
         ),
         Query(f"time() - min by (root) ({ROOT('gcsidecar_oldest_lease_timestamp_seconds')})", "{{root}}"),
         unit=fields.SECONDS,
@@ -58,6 +60,7 @@ def under_way() -> timeseries.Panel:
             "Parked: leased while on their way out, with their name taken meanwhile; kept until their leases end. "
             "Condemned: out of the way, but not deleted yet; where that lasts, something in them can't be deleted.",
             8,
+            alerts=("GcsidecarFolderParked", "GcsidecarCondemnedStay"),
         ),
         Query(f"sum by (root) ({ROOT('gcsidecar_root_parked_folders')})", "{{root}} parked"),
         Query(f"sum by (root) ({ROOT('gcsidecar_root_condemned_folders')})", "{{root}} condemned"),

@@ -37,6 +37,7 @@ def owners() -> timeseries.Panel:
             "the dashed line, eviction starts.",
             14,
             10,
+            alerts=("GcsidecarForeignUseHigh",),
         ),
         Query(f"sum by (state) ({kept} {OF_FILESYSTEM})", "{{state}}"),
         Query(f"sum by (root) ({idle} {OF_FILESYSTEM})", "idle in {{root}}"),

@@ -26,6 +26,7 @@ def regrets() -> timeseries.Panel:
             "Folders a minute that came back under the name of one evicted less than regret_window ago: somebody "
             "wanted it after all.",
             8,
+            alerts=("GcsidecarRegretsHigh",),
         ),
         Query(f"60 * sum by (root) (rate({ROOT('gcsidecar_regrets_total')}[$__rate_interval]))", "{{root}}"),
         unit=fields.PER_MINUTE,

@@ -22,7 +22,12 @@ def failures() -> timeseries.Panel:
     """By root."""
     failed = FLEET("gcsidecar_eviction_failures_total")
     return bars(
-        Text("Failed tries to evict", "A minute, by root. The log says which folder, and why.", 8),
+        Text(
+            "Failed tries to evict",
+            "A minute, by root. The log says which folder, and why.",
+            8,
+            alerts=("GcsidecarEvictionsFailing",),
+        ),
         Query(f"60 * sum by (instance, root) (rate({failed}[$__rate_interval]))", "{{instance}} {{root}}"),
         unit=fields.PER_MINUTE,
     )
@@ -37,6 +42,7 @@ def held_back() -> timeseries.Panel:
             "Folders whose eviction failed and that wait for another try; and 1 where eviction is paused, since it "
             "brought back much less than it should.",
             8,
+            alerts=("GcsidecarFoldersBackedOff", "GcsidecarEvictionPaused"),
         ),
         Query(FLEET("gcsidecar_filesystem_backed_off_folders"), f"{name} backed off"),
         Query(FLEET("gcsidecar_filesystem_paused"), f"{name} paused"),
@@ -47,7 +53,12 @@ def held_back() -> timeseries.Panel:
 def reloads() -> timeseries.Panel:
     """By instance."""
     return bars(
-        Text("Reloads of the config", "A minute: all that were tried, and those that were refused.", 8),
+        Text(
+            "Reloads of the config",
+            "A minute: all that were tried, and those that were refused.",
+            8,
+            alerts=("GcsidecarConfigReloadFailed",),
+        ),
         Query(f"60 * rate({FLEET('gcsidecar_config_reloads_total')}[$__rate_interval])", "{{instance}} tried"),
         Query(
             f"60 * rate({FLEET('gcsidecar_config_reload_failures_total')}[$__rate_interval])", "{{instance}} refused"

@@ -27,6 +27,7 @@ def history() -> statetimeline.Panel:
             "Whether arrivals, uses and evictions are recorded in .gcsidecar/history.sqlite. Where that can't be, "
             "eviction goes on without.",
             12,
+            alerts=("GcsidecarHistoryUnhealthy",),
         ),
         Query(FLEET("gcsidecar_root_history_healthy"), "{{instance}} {{root}}"),
         meanings=words((0, "set aside", fields.ORANGE), (1, "recorded", fields.GREEN)),
@@ -36,7 +37,12 @@ def history() -> statetimeline.Panel:
 def dropped() -> timeseries.Panel:
     """By instance."""
     return bars(
-        Text("Records not kept", "Records of the history that were dropped, a minute.", 12),
+        Text(
+            "Records not kept",
+            "Records of the history that were dropped, a minute.",
+            12,
+            alerts=("GcsidecarHistoryDropsRecords",),
+        ),
         Query(f"60 * rate({FLEET('gcsidecar_history_dropped_records_total')}[$__rate_interval])", "{{instance}}"),
         unit=fields.PER_MINUTE,
     )

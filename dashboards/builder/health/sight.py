@@ -34,6 +34,7 @@ def measured() -> timeseries.Panel:
             "Age of the measurements",
             "How old the figures of each filesystem are: seconds at most. Nothing is evicted on old ones.",
             8,
+            alerts=("GcsidecarMeasurementStale",),
         ),
         Query(f"time() - min by (instance, filesystem) ({at} > 0)", "{{instance}} {{filesystem}}"),
         unit=fields.SECONDS,
@@ -49,6 +50,7 @@ def reconciled() -> timeseries.Panel:
             "How long ago all folders of a root were compared with what is on disk: what watching has missed is seen "
             "then.",
             8,
+            alerts=("GcsidecarReconcileStale",),
         ),
         Query(f"time() - min by (instance, root) ({at} > 0)", "{{instance}} {{root}}"),
         unit=fields.SECONDS,
@@ -62,6 +64,7 @@ def watching() -> statetimeline.Panel:
             "Watching, by instance",
             "ok; degraded: some directories can't be watched, mostly since fs.inotify.max_user_watches is used up.",
             8,
+            alerts=("GcsidecarWatchDegraded",),
         ),
         Query(numbered("gcsidecar_watch_state", "state", WATCHING, "instance"), "{{instance}}"),
         meanings=meanings(WATCHING),

@@ -46,6 +46,7 @@ def roles() -> statetimeline.Panel:
             "active; standby: another sidecar acts on it, this one takes over when that is gone; dry-run; missing: "
             "there is no such directory yet, or it can't be opened; blocked: .gcsidecar/ can't be made in it.",
             8,
+            alerts=("GcsidecarRootMissing", "GcsidecarRootBlocked", "GcsidecarStandby"),
         ),
         Query(numbered("gcsidecar_root_role", "role", ROLES, "instance, root"), "{{instance}} {{root}}"),
         meanings=meanings(ROLES),
