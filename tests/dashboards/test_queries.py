@@ -124,3 +124,18 @@ def test_the_table_of_who_is_in_trouble_has_all_its_columns_and_those_in_trouble
     assert found[0]["Failed"] > 0
     assert found[0]["Stale leases"] == 1
     assert found[0]["Paused"] == 1
+
+
+def test_the_table_of_the_largest_folders_has_size_and_idle_time_in_each_row(
+    run: Run, choices: dict[str, Choice], span: Span
+) -> None:
+    board = BOARDS["gcsidecar-cache"]
+    (panel,) = (one for one in board.panels() if one.kind == "table")
+    columns, found = rows(panel, ask(panel, choices["gcsidecar-cache"], span, run.prometheus))
+    assert columns == ["root", "folder", "Size", "Idle"]
+    assert [set(row) for row in found] == [set(columns)] * len(found)
+    sizes = [row["Size"] for row in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert {"root": "jobs", "folder": "base-tools"}.items() <= next(
+        row.items() for row in found if row["folder"] == "base-tools"
+    )
