@@ -211,7 +211,7 @@ def test_probes_ask_for_pages_that_are_there(name: str) -> None:
 @every_build
 def test_memory_is_asked_for_as_measured_and_cpu_is_not_limited(name: str) -> None:
     resources = sidecar(name)["resources"]
-    few_bytes, many_bytes = 38 * 2**20, 354 * 2**20  # with 1,000 and with 100,000 folders
+    few_bytes, many_bytes = 40 * 2**20, 348 * 2**20  # with 1,000 and with 100,000 folders
     assert few_bytes < in_bytes(resources["requests"]["memory"]) < 2 * few_bytes
     assert many_bytes < in_bytes(resources["limits"]["memory"]) < 2 * many_bytes
     assert "cpu" not in resources["limits"]
