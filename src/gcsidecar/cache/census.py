@@ -422,6 +422,7 @@ class Census:
 
     def clear(self) -> None:
         """Forget all folders; they are registered no longer."""
+        self.complete = False
         for folder in self.folders():
             self._let_go(folder)
 

@@ -59,16 +59,20 @@ class Chronicle:
         if spec is None:
             return
         self._census = census
-        self.recorder = Recorder(
-            self._spec.name,
-            directory_fd,
-            spec,
-            capacity_bytes,
-            take_stock=self._take_stock,
-            answered=census.changed,
-            said=self._said,
-            clock=self._clock,
-        )
+        try:
+            self.recorder = Recorder(
+                self._spec.name,
+                directory_fd,
+                spec,
+                capacity_bytes,
+                take_stock=self._take_stock,
+                answered=census.changed,
+                said=self._said,
+                clock=self._clock,
+            )
+        except (OSError, RuntimeError) as error:  # no descriptor or no thread to be had: not a reason not to evict
+            self._said("history-off", str(error))
+            return
         if census.complete:
             self.recorder.stock_is_due()
 

@@ -29,5 +29,13 @@ class HistoryDamagedError(HistoryError):
     """What lies in the history's place is damaged, or no history of ours: it is set aside, and begun anew."""
 
 
+class HistoryLostError(HistoryError):
+    """The history was deleted or replaced under our hands: what is there now is opened."""
+
+
 class HistoryUnavailableError(HistoryError):
     """The history can't be read or written now (a full disk, a read-only mount): that is tried again."""
+
+
+class HistoryFullError(HistoryUnavailableError):
+    """There is no room on the disk for what is to be recorded now; the history stays open for when there is."""

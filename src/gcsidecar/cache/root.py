@@ -110,8 +110,8 @@ class Root:
 
     def close(self) -> None:
         """Let go of everything; its folders are registered no longer."""
-        self.census.clear()
         self.chronicle.end()
+        self.census.clear()
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False
@@ -172,7 +172,10 @@ class Root:
 
     def _capacity_bytes(self) -> int:
         """Of the filesystem, or of the root where it has a budget of its own."""
-        found = os.fstatvfs(self.fd)
+        try:
+            found = os.fstatvfs(self.fd)
+        except OSError:
+            return 0
         capacity = found.f_blocks * found.f_frsize
         return capacity if self.spec.max_size is None else min(capacity, self.spec.max_size)
 

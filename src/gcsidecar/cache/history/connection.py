@@ -11,7 +11,7 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import HistoryDamagedError, HistoryUnavailableError
+from gcsidecar.cache.errors import HistoryDamagedError, HistoryError, HistoryFullError, HistoryUnavailableError
 from gcsidecar.cache.history.file import NAME, WAL, is_in_place, is_open_here
 from gcsidecar.cache.history.limits import PAGE_BYTES
 from gcsidecar.cache.history.schema import APPLICATION_ID, MIGRATIONS, VERSION
@@ -91,16 +91,23 @@ def judged() -> Iterator[None]:
 
     Raises:
         HistoryDamagedError: The file is at fault.
-        HistoryUnavailableError: It is not.
+        HistoryFullError: There is no room.
+        HistoryUnavailableError: Neither.
     """
     try:
         yield
     except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
         raise  # we are
     except sqlite3.Error as error:
-        # Errors that the module makes itself, say of text that isn't UTF-8, have no code.
-        damaged = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF in _DAMAGE
-        raise (HistoryDamagedError if damaged else HistoryUnavailableError)(f"{NAME}: {error}") from error
+        raise _meaning(error)(f"{NAME}: {error}") from error
+
+
+def _meaning(error: sqlite3.Error) -> type[HistoryError]:
+    # Errors that the module makes itself, say of text that isn't UTF-8, have no code.
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return HistoryFullError
+    return HistoryDamagedError if code in _DAMAGE else HistoryUnavailableError
 
 
 @contextlib.contextmanager
@@ -125,7 +132,8 @@ def _configure(connection: sqlite3.Connection, limits: Limits, *, is_new: bool) 
         # Without a journal before there is a log: these write one page of an empty file.
         settings += ["synchronous=OFF", "journal_mode=OFF"]
         settings += [f"page_size={PAGE_BYTES}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL"]
-    settings += [f"wal_autocheckpoint={limits.checkpoint_pages}", f"journal_size_limit={limits.kept_wal_bytes}"]
+    # The log is never cut off: what it has taken it needs again, and on a full disk there would be none.
+    settings += [f"wal_autocheckpoint={limits.checkpoint_pages}", "journal_size_limit=-1"]
     # The end of the process can't damage a database in WAL mode, whatever this is; with NORMAL a power failure can't
     # either, and the disk is waited for only at a checkpoint, in a thread of its own.
     settings += ["synchronous=NORMAL"]

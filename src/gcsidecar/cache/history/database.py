@@ -10,9 +10,9 @@ import os
 import sqlite3
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import HistoryUnavailableError
+from gcsidecar.cache.errors import HistoryLostError
 from gcsidecar.cache.history.connection import close, connect, judged, transaction
-from gcsidecar.cache.history.file import NAME, is_in_place, open_file
+from gcsidecar.cache.history.file import NAME, is_in_place, keep_place_of_log, open_file
 from gcsidecar.cache.history.limits import BATCH
 from gcsidecar.cache.history.pruning import Pruning
 from gcsidecar.cache.history.records import Arrival, Departure, Evicted, How, Present, Record, Use
@@ -36,6 +36,7 @@ class Database:
         now: When this recording begins, POSIX seconds.
 
     Attributes:
+        is_empty: Whether it knows of no folder.
         settled: Whether an earlier recording, or this one, has seen all folders: then what isn't in it is new.
     """
 
@@ -48,13 +49,16 @@ class Database:
             undo.callback(close, self._connection)
             with judged():
                 self._pruning = Pruning(self._connection, limits)
+                self.is_empty = not self._pruning.folders
                 self.settled = self._value("SELECT count(*) FROM recordings WHERE settled_at IS NOT NULL") > 0
-                self._recording = self._begin(now)
             self._opened = undo.pop_all()
+        # Its row is made with the first record: on a full disk what is known can still be read.
+        self._began_at, self._recording = now, 0
 
     def close(self) -> None:
         """Let go of it; nothing is raised."""
         self._opened.close()
+        keep_place_of_log(self._directory_fd)
 
     # What is recorded
 
@@ -63,19 +67,21 @@ class Database:
         self._expect_in_place()
         self._refused = 0
         with judged():
+            self._begin()
             self._write_all(records)
         return self._refused
 
     def settle(self, now: float) -> None:
         """All folders that are there have been seen."""
         with judged():
-            self._connection.execute("UPDATE recordings SET settled_at = ? WHERE id = ?", (now, self._recording))
+            self._begin()
+            self._execute("UPDATE recordings SET settled_at = ? WHERE id = ?", (now, self._recording))
         self.settled = True
 
     def end(self, now: float) -> None:
         """This recording is over; what happens from now on isn't known."""
         with judged():
-            self._connection.execute("UPDATE recordings SET ended_at = ? WHERE id = ?", (now, self._recording))
+            self._execute("UPDATE recordings SET ended_at = ? WHERE id = ?", (now, self._recording))
 
     # What is asked
 
@@ -231,10 +237,12 @@ class Database:
 
     # How
 
-    def _begin(self, now: float) -> int:
-        number = self._execute("INSERT INTO recordings (began_at) VALUES (?)", (now,)).lastrowid or 0
-        self._pruning.forget_recordings(number)
-        return number
+    def _begin(self) -> None:
+        """A row for this recording."""
+        if not self._recording:
+            row = self._execute("INSERT INTO recordings (began_at) VALUES (?)", (self._began_at,))
+            self._recording = row.lastrowid or 0
+            self._pruning.forget_recordings(self._recording)
 
     def _add_folder(self, name: str, inode: int, arrived_at: float | None) -> int:
         values = (os.fsencode(name), _signed(inode), arrived_at)
@@ -257,7 +265,7 @@ class Database:
     def _expect_in_place(self) -> None:
         """What was deleted or replaced is written to no longer: nobody would ever read it."""
         if not is_in_place(self._directory_fd, NAME, os.fstat(self._file_fd)):
-            raise HistoryUnavailableError(f"{NAME} was deleted or replaced; it is begun anew")
+            raise HistoryLostError(f"{NAME} was deleted or replaced")
 
 
 def _signed(number: int) -> int:

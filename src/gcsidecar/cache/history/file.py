@@ -98,6 +98,12 @@ def set_aside(directory_fd: int, most_bytes: int) -> None:
                 os.unlink(DAMAGED + suffix, dir_fd=directory_fd)
 
 
+def keep_place_of_log(directory_fd: int) -> None:
+    """Leave an empty log, which to sqlite is none: on a disk without an inode left none could be made to read by."""
+    with contextlib.suppress(OSError):
+        os.close(os.open(NAME + WAL, _FLAGS | os.O_EXCL, 0o600, dir_fd=directory_fd))
+
+
 def size_bytes(directory_fd: int) -> int:
     """What all its files take."""
     total = 0

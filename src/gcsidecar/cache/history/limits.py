@@ -60,8 +60,3 @@ class Limits:
     def checkpoint_pages(self) -> int:
         """So many in the log are copied into the database."""
         return max(1, int(self._wal_bytes * _CHECKPOINT_SHARE) // _WAL_FRAME_BYTES)
-
-    @property
-    def kept_wal_bytes(self) -> int:
-        """To so much the log is cut off once it is copied."""
-        return self.checkpoint_pages * _WAL_FRAME_BYTES

@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import HistoryDamagedError, HistoryError
+from gcsidecar.cache.errors import HistoryDamagedError, HistoryError, HistoryFullError, HistoryLostError
 from gcsidecar.cache.history.file import is_there, set_aside, size_bytes
 from gcsidecar.cache.history.limits import BATCH, Limits
 from gcsidecar.cache.history.records import Departure, Record, Use
@@ -75,12 +75,11 @@ class Recorder:
         self._records_at = self._uses_at = 0.0
         self._folders_are_known = self._stock_is_due = self._stopping = False
         self._database: Database | None = None
-        self._open_at = clock.monotonic()
-        self._awaited_until = self._open_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
+        self._resume_at = clock.monotonic()
+        self._awaited_until = self._resume_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
         self._stop_by = 0.0
         self.healthy = True
-        self.dropped = 0
-        self.size_bytes = 0
+        self.dropped = self.size_bytes = self.stocks_taken = 0
         self._thread = threading.Thread(target=self._run, name=f"history-{name}", daemon=True)
         self._thread.start()
 
@@ -108,10 +107,10 @@ class Recorder:
             if use.name not in self._uses and len(self._uses) >= MOST_USES:
                 self.dropped += 1
                 return
-            self._uses[use.name] = use
-            if len(self._uses) == 1:
+            if not self._uses:
                 self._uses_at = self._clock.monotonic() + USES_SECONDS
                 self._changed.notify()
+            self._uses[use.name] = use
 
     def stock_is_due(self) -> None:
         """All folders are known: what the history knew can be compared with them."""
@@ -123,11 +122,23 @@ class Recorder:
         """Whether there is a history that has yet to say when folders arrived; it is not waited for for ever."""
         return self._clock.monotonic() < self._awaited_until
 
+    def is_due(self) -> bool:
+        """Whether something waits that should be written by now."""
+        with self._changed:
+            seconds = self._seconds_to_work()
+            return seconds is not None and seconds <= 0
+
+    def wake(self) -> None:
+        """Look at the clock anew."""
+        with self._changed:
+            self._changed.notify()
+
     def begin_to_stop(self) -> None:
         """Write all that waits, and end; this returns at once."""
         with self._changed:
             if not self._stopping:
                 self._stopping = True
+                self._resume_at = self._clock.monotonic()  # a last attempt, should it be off
                 self._stop_by = self._clock.monotonic() + STOP_SECONDS
                 self._changed.notify()
 
@@ -159,11 +170,11 @@ class Recorder:
     def _seconds_to_work(self) -> float | None:
         """How soon something is due; none where nothing is."""
         monotonic = self._clock.monotonic()
-        if self._database is None:
-            return self._open_at - monotonic
+        if self._database is None or not self.healthy:
+            return self._resume_at - monotonic
         due = [self._records_at] if self._records else []
         due += [self._uses_at] if self._uses else []
-        if self._stock_is_due or (due and self._stopping):
+        if (self._stock_is_due and not self._stopping) or (due and self._stopping):
             return 0.0
         return min(due) - monotonic if due else None
 
@@ -171,19 +182,26 @@ class Recorder:
         try:
             self._work_or_begin_anew()
         except (HistoryError, OSError) as error:
-            self._turn_off(str(error))
+            self._turn_off(error)
         except Exception as error:  # noqa: BLE001  the edge of this thread: whatever it is, recording goes on later
             _log.exception("history-failed")
-            self._turn_off(str(error))
+            self._turn_off(error)
+        else:
+            if not self.healthy:
+                self.healthy = True
+                self._said("history-on", "")
         self.size_bytes = size_bytes(self._directory_fd)
 
-    def _turn_off(self, problem: str) -> None:
+    def _turn_off(self, error: Exception) -> None:
         """Record nothing for a while; what happens meanwhile waits, as far as there is room."""
-        self._close(ended=False)
-        self._open_at = self._clock.monotonic() + RETRY_SECONDS
+        if not isinstance(error, HistoryFullError):
+            self._close(ended=False)  # else it would give back what room it has, and others would take it
+        self._resume_at = self._clock.monotonic() + RETRY_SECONDS
         if self.healthy:
-            self._said("history-off", problem)
+            self._said("history-off", str(error))
         self.healthy = False
+        # Not all that happens meanwhile may find its way in.
+        self._stock_is_due = self._folders_are_known
         self._answer()
 
     def _work_or_begin_anew(self) -> None:
@@ -194,26 +212,28 @@ class Recorder:
             set_aside(self._directory_fd, self._limits.bytes)
             self._said("history-set-aside", str(error))
             self._work()
+        except HistoryLostError as error:
+            self._close(ended=False)
+            self._said("history-lost", str(error))
+            self._work()
 
     def _work(self) -> None:
         database = self._database or self._open()
         while records := self._next_records():
             self._write(database, records)
-        if self._stock_is_due:
+        if self._stock_is_due and not self._stopping:
             self._stock_is_due = False
             self._take_stock(database)
+            self.stocks_taken += 1
             self._answer()
 
     def _open(self) -> Database:
         from gcsidecar.cache.history.database import Database  # noqa: PLC0415  with sqlite, which is imported late
 
         self._database = database = Database(self._directory_fd, self._limits, self._clock.time())
-        if not self.healthy:
-            self._said("history-on", "")
-        self.healthy = True
         # What happened while it was closed may be missing in it.
         self._stock_is_due = self._folders_are_known
-        if not database.settled:
+        if database.is_empty:
             self._answer()
         return database
 
