@@ -70,8 +70,12 @@ class Sidecar:
 
     def __enter__(self) -> Self:
         self.start()
-        eventually(lambda: self.has_ended() or self.is_ready(), "the sidecar is ready")
-        assert not self.has_ended(), self.log_path.read_text()
+        try:
+            eventually(lambda: self.has_ended() or self.is_ready(), "the sidecar is ready")
+            assert not self.has_ended(), self.log_path.read_text()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:

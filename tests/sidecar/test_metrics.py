@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
@@ -77,9 +78,9 @@ def test_inodes_and_what_is_not_known_of_evictions_are_added_up_by_filesystem() 
 
 
 def test_an_eviction_of_unknown_size_is_counted_as_such_and_expects_nothing() -> None:
-    process = Process(filesystems=[filesystem()])
-    process.metrics.record_eviction("jobs", eviction(disk=None, inodes=None))
-    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("jobs",): 1}
+    process = Process(filesystems=[filesystem("shared", "jobs")])
+    process.metrics.record_eviction("shared", eviction(disk=None, inodes=None))
+    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("shared",): 1}
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 0}
 
 
@@ -120,6 +121,34 @@ def test_a_collection_counts_what_it_kept_and_not_its_evictions_again() -> None:
     assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "obstacle"): 1}
     assert sum(process.series("gcsidecar_evictions_total").values()) == 0
     assert process.series("gcsidecar_collections_total") == {("jobs",): 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted_as"),
+    [
+        ("leased", "leased"),
+        ("in-use", "leased"),
+        ("parked", "leased"),
+        ("pinned", "pinned"),
+        ("young", "young"),
+        ("newest", "newest"),
+        ("no-size", "no-size"),
+        ("unmeasured", "no-size"),
+        ("backed-off", "backed-off"),
+        ("paused", "backed-off"),
+        ("obstacle", "obstacle"),
+        ("mounted", "obstacle"),
+        ("unreadable", "obstacle"),
+        ("standby", "other"),
+        ("evicting", "other"),
+        ("unheard of", "other"),
+    ],
+)
+def test_reasons_to_keep_a_folder_with_the_same_remedy_count_as_one(reason: str, counted_as: str) -> None:
+    process = Process()
+    process.metrics.record_collection("jobs", Collection(NOW, kept=(Kept("a", reason, "jobs"),)))
+    counted = process.series("gcsidecar_kept_total")
+    assert {labels for labels, n in counted.items() if n} == {("jobs", counted_as)}
 
 
 def test_a_collection_that_found_nothing_to_do_is_not_counted() -> None:
@@ -175,6 +204,23 @@ def test_nothing_is_lost_or_seen_by_halves_when_many_threads_count_while_it_is_s
         thread.join()
     assert process.series("gcsidecar_evictions_total")["jobs", "disk"] == 3000
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 3000 * 4096}
+
+
+@pytest.mark.usefixtures("_restless_threads")
+def test_what_others_count_is_followed_once_however_many_scrape_at_a_time() -> None:
+    grown = itertools.count(1)
+
+    def ask() -> Status:
+        return Status((root(),), (replace(filesystem(), reclaimed_late_bytes=next(grown)),))
+
+    made = Metrics(ask, version="1")
+    threads = [threading.Thread(target=lambda: [list(made.collect()) for _ in range(20)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    families = {family.name: family for family in made.collect()}
+    assert families["gcsidecar_eviction_reclaimed_late_bytes"].samples[0].value == 6 * 20 + 1
 
 
 def test_a_folder_that_is_gone_has_no_series_any_more() -> None:
