@@ -15,6 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -34,9 +35,13 @@ class Sidecar:
     """One `gcsidecar run`, with its config file and its log.
 
     Args:
-        directory: Where both lie.
-        config: What it is to be told.
-        config_path: A config file that is there already, in place of one that is written.
+        directory: Where these are.
+        config: What differs from the defaults.
+        config_path: A config file that is there already.
+        flags: More of them.
+        environ: Variables over those of the test's own environment.
+        tls: What it is asked by, where it speaks TLS.
+        headers: What each question carries.
         under: A command that runs it.
     """
 
@@ -46,9 +51,14 @@ class Sidecar:
         config: Mapping[str, Any],
         *,
         config_path: Path | None = None,
+        flags: Sequence[str] = (),
+        environ: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        headers: Mapping[str, str] | None = None,
         under: Sequence[str] = (),
     ) -> None:
-        self._under = tuple(under)
+        self._under, self._flags, self._environ = tuple(under), tuple(flags), dict(environ or {})
+        self.tls, self.headers = tls, dict(headers or {})
         self.config_path = config_path or directory / "gcsidecar.yaml"
         self.log_path = directory / f"sidecar-{time.monotonic_ns()}.log"
         self._config = {"listen": "127.0.0.1:0", "log": {"format": "json"}} | dict(config)
@@ -64,8 +74,8 @@ class Sidecar:
         """Start it; it may not be ready yet."""
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "gcsidecar.sidecar.cli", "run", "--config", str(self.config_path)]
-            command = [*self._under, *command]
-            self.process = subprocess.Popen(command, stderr=log)
+            command = [*self._under, *command, *self._flags]
+            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **self._environ})
         return self
 
     def __enter__(self) -> Self:
@@ -115,11 +125,13 @@ class Sidecar:
         """Where it listens; the last time it said so."""
         return int(str(eventually(lambda: self.events("listening"), "it listens")[-1]["ports"]).split(",")[0])
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, str]:
+    def get(self, path: str, headers: Mapping[str, str] | None = None, method: str = "GET") -> tuple[int, str]:
         """Status and body of an answer."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
+        if self.tls is not None:
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=5, context=self.tls)
         try:
-            connection.request("GET", path, headers=dict(headers or {}))
+            connection.request(method, path, headers={**self.headers, **(headers or {})})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

@@ -14,17 +14,11 @@ import needs
 from e2e.harness import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 SCRAPE_SECONDS = 1
 STOP_SECONDS = 20.0
-
-CONFIG = """\
-global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}
-scrape_configs:
-  - job_name: gcsidecar
-    static_configs: [{{targets: [{targets}]}}]
-"""
 
 
 class Prometheus:
@@ -33,14 +27,18 @@ class Prometheus:
     Args:
         directory: Where.
         targets: The ports that it is to scrape.
+        scrape: More of the scrape config: `scheme`, `tls_config`, ...
     """
 
-    def __init__(self, directory: Path, *targets: int) -> None:
+    def __init__(self, directory: Path, *targets: int, scrape: Mapping[str, Any] | None = None) -> None:
         self._program = needs.program("prometheus")
         self._directory = directory / "prometheus"
         self._directory.mkdir()
-        addresses = ", ".join(f'"127.0.0.1:{port}"' for port in targets)
-        (self._directory / "prometheus.yml").write_text(CONFIG.format(seconds=SCRAPE_SECONDS, targets=addresses))
+        addresses = [f"127.0.0.1:{port}" for port in targets]
+        job = {"job_name": "gcsidecar", "static_configs": [{"targets": addresses}], **(scrape or {})}
+        seconds = f"{SCRAPE_SECONDS}s"
+        config = {"global": {"scrape_interval": seconds, "scrape_timeout": seconds}, "scrape_configs": [job]}
+        (self._directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
         self._log = self._directory / "log"
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None

@@ -55,7 +55,43 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
     for command in (run, check):
         command.add_argument("--config", metavar="FILE", required=True, help="the YAML config file")
+        command.add_argument(
+            "--web.config.file",
+            dest="web_config_file",
+            metavar="FILE",
+            help="who may ask: TLS and basic auth, in the format of the Prometheus exporter toolkit",
+        )
+    _add_web_flags(run)
+    _add_healthcheck(commands.add_parser("healthcheck", help="ask a sidecar on this machine whether it is healthy"))
     return parser
+
+
+def _add_web_flags(run: argparse.ArgumentParser) -> None:
+    run.add_argument(
+        "--web.listen-address",
+        dest="listen_addresses",
+        metavar="ADDRESS",
+        action="append",
+        default=[],
+        help='where to listen, over the config\'s "listen"; may be given again',
+    )
+    run.add_argument(
+        "--web.enable-lifecycle",
+        dest="lifecycle",
+        action="store_true",
+        help="let a POST to /-/reload have the config read anew",
+    )
+
+
+def _add_healthcheck(healthcheck: argparse.ArgumentParser) -> None:
+    healthcheck.set_defaults(command=_healthcheck)
+    healthcheck.description = "Ask a sidecar on this machine whether it is healthy: status 0 if it is, else 1 and why."
+    where = healthcheck.add_mutually_exclusive_group()
+    where.add_argument("--config", metavar="FILE", help='the config file, for where its "listen" says')
+    where.add_argument("--url", metavar="URL", help="where it listens; http://127.0.0.1:10977 unless given")
+    healthcheck.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=3.0, help="for how long to wait; 3 unless given"
+    )
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -63,27 +99,52 @@ def _check(options: argparse.Namespace) -> int:
 
     problems = check(options.config)
     _print(problems, options.config)
-    if has_errors(problems):
+    web_is_wrong = options.web_config_file is not None and not _check_web(options.web_config_file)
+    if has_errors(problems) or web_is_wrong:
         return 1
     print(f"{options.config}: all is well")
     return 0
 
 
-def _run(options: argparse.Namespace) -> int:
-    from gcsidecar.sidecar import log
-    from gcsidecar.sidecar.config import ConfigError, load
-    from gcsidecar.sidecar.service import Service
-    from gcsidecar.sidecar.web.listening import WebError
+def _check_web(path: str) -> bool:
+    from gcsidecar.sidecar.config import ConfigError
+    from gcsidecar.sidecar.web.loader import load_access
 
     try:
-        config = load(options.config)
+        load_access(path)
     except ConfigError as error:
-        _print(error.problems, options.config)
-        return 1
-    log.configure(config.log.level, config.log.format)
+        _print(error.problems, path)
+        return False
+    return True
+
+
+def _healthcheck(options: argparse.Namespace) -> int:
+    from gcsidecar.sidecar.healthcheck import UnhealthyError, check_health, target_of
+
     try:
-        service = Service(options.config, config, os.environ)
-    except WebError as error:
+        check_health(target_of(options.url, options.config), options.timeout)
+    except UnhealthyError as error:
+        print(f"gcsidecar: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    from gcsidecar.sidecar import log
+    from gcsidecar.sidecar.config import AddressError, ConfigError, load
+    from gcsidecar.sidecar.service import Service
+    from gcsidecar.sidecar.serving import WebOptions
+    from gcsidecar.sidecar.web.listening import WebError
+
+    web = WebOptions(tuple(options.listen_addresses), options.web_config_file, options.lifecycle)
+    try:
+        config = load(options.config)
+        log.configure(config.log.level, config.log.format)
+        service = Service(options.config, config, os.environ, web)
+    except ConfigError as error:
+        _print(error.problems, error.path)
+        return 1
+    except (AddressError, WebError) as error:
         print(f"gcsidecar: {error}", file=sys.stderr)
         return 1
     service.run()

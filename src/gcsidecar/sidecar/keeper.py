@@ -129,6 +129,13 @@ class Keeper:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def dead(self) -> tuple[str, ...]:
+        """Threads that have ended although nobody told them to; one that hangs is alive."""
+        if self._stopping.is_set():
+            return ()
+        return tuple(thread.name for thread in self._threads if thread.ident and not thread.is_alive())
+
     def begin_to_stop(self) -> None:
         """Let both threads end soon."""
         self._stopping.set()

@@ -19,20 +19,26 @@ from gcsidecar.cache.watch import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log
 from gcsidecar.sidecar.config import Config, ConfigError, load
+from gcsidecar.sidecar.follow import identity_of
+from gcsidecar.sidecar.health import health, readiness
 from gcsidecar.sidecar.keeper import STOP_SECONDS, Keeper
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.metrics import Metrics
+from gcsidecar.sidecar.notify import Notifier
 from gcsidecar.sidecar.opening import Opened, Opener
+from gcsidecar.sidecar.reloading import Reload, carry_out
+from gcsidecar.sidecar.serving import Serving, WebOptions
 from gcsidecar.sidecar.stalls import Stall, stalls
 from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, WatchStatus
-from gcsidecar.sidecar.web.pages import Health, Readiness
-from gcsidecar.sidecar.web.server import WebServer
+from gcsidecar.sidecar.web.listening import WebError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from concurrent.futures import Future
 
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.sidecar.web.pages import Health, Readiness
 
 _log = logging.getLogger("gcsidecar.service")
 
@@ -41,6 +47,7 @@ POLL_SECONDS = 1.0
 FIRST_ROOTS_SECONDS = 0.25
 # So long a root may keep `/readyz` waiting; after that it counts as hung and holds nothing up.
 HUNG_SECONDS = 5.0
+_NO_OPTIONS = WebOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,7 @@ class _Stop:
     """Told to end."""
 
 
-class _Reload:
-    """Told to read the config anew."""
+_Event = Opened | _Lost | _Stop | Reload
 
 
 class Service:
@@ -63,69 +69,88 @@ class Service:
     Args:
         path: The config file.
         config: What was loaded from it.
-        environ: Where its variables come from.
+        environ: Where its variables come from, and where systemd says how to reach it.
+        web: What the command line says of the web server.
         clock: Both clocks.
 
     Raises:
+        ConfigError: There is something wrong with the web config.
         WebError: An address can't be listened on.
     """
 
-    def __init__(self, path: str, config: Config, environ: Mapping[str, str], clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        path: str,
+        config: Config,
+        environ: Mapping[str, str],
+        web: WebOptions = _NO_OPTIONS,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._path, self._config, self._environ, self._clock = path, config, environ, clock
-        self._events: queue.SimpleQueue[Opened | _Lost | _Stop | _Reload] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[_Event] = queue.SimpleQueue()
         self._openers: dict[str, Opener] = {}
         self._opened: dict[str, Opened] = {}
         self._keepers: dict[int, Keeper] = {}
-        self._started_at = clock.monotonic()
+        self._started_at = self._turned_at = clock.monotonic()
         self._loaded_at, self._config_ok = clock.time(), True
-        self._identity = _identity(path)
+        self._identity = identity_of(path)
         self._watcher = Watcher()
         self.metrics = Metrics(self.status, version=__version__, stalls=self._stalls)
-        self._web = self._serve(config)
-
-    @property
-    def ports(self) -> tuple[int, ...]:
-        """Where it listens."""
-        return self._web.ports
+        self._notifier = Notifier(environ)
+        self._web = Serving(
+            web,
+            config.listen_addresses,
+            registry=self.metrics.registry,
+            health=self._health,
+            ready=self._ready,
+            reload=self._ask_for_reload,
+        )
+        self._web.start()
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the config anew."""
-        for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, _Reload)):
+        for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, Reload)):
             signal.signal(number, lambda _number, _frame, event=event: self._events.put(event()))  # type: ignore[misc]
         self._open_roots()
         self._await_first_roots()
         while True:
             events = self._next_events()
+            self._turned_at = self._clock.monotonic()
             if any(isinstance(event, _Stop) for event in events):
                 break
             try:
                 self._handle(events)
                 self._watcher.check()
+                self._notifier.turn(self._ready, lambda: self._health().ok and self._web.answers())
             except Exception:  # noqa: BLE001  the edge of this thread: what is kept goes on being kept
                 _log.exception("service-failed")
         self._stop()
 
-    def _next_events(self) -> list[Opened | _Lost | _Stop | _Reload]:
+    def _next_events(self) -> list[_Event]:
         """All that has happened; waits for something for a while."""
-        events: list[Opened | _Lost | _Stop | _Reload] = []
+        events: list[_Event] = []
         try:
-            events.append(self._events.get(timeout=POLL_SECONDS))
+            events.append(self._events.get(timeout=self._notifier.pause_seconds(POLL_SECONDS)))
             while True:
                 events.append(self._events.get_nowait())
         except queue.Empty:
             return events
 
-    def _handle(self, events: list[Opened | _Lost | _Stop | _Reload]) -> None:
+    def _handle(self, events: list[_Event]) -> None:
         opened = [event for event in events if isinstance(event, Opened)]
         if opened:
             self._take_in(opened)
         for event in events:
             if isinstance(event, _Lost):
                 self._lose(event)
-        identity = _identity(self._path)
-        if identity != self._identity or any(isinstance(event, _Reload) for event in events):
+        asked = [event for event in events if isinstance(event, Reload)]
+        identity = identity_of(self._path)
+        if identity != self._identity or asked:
             self._identity = identity
-            self._reload()
+            self._notifier.reloading()
+            carry_out((self._read_anew, self._web.reload), asked, self.metrics)
+        elif self._web.has_changed():
+            carry_out((self._web.reload,), (), self.metrics)
 
     # Roots and their keepers
 
@@ -167,7 +192,7 @@ class Service:
                 self.metrics,
                 watched=self._is_watched,
                 lost=lambda root, problem: self._events.put(_Lost(root, problem)),
-                about={"holder": socket.gethostname(), "pid": os.getpid(), "address": self._config.listen},
+                about={"holder": socket.gethostname(), "pid": os.getpid(), "address": ",".join(self._web.addresses)},
                 clock=self._clock,
             )
             for one in roots:
@@ -206,31 +231,28 @@ class Service:
 
     # The config
 
-    def _reload(self) -> None:
+    def _ask_for_reload(self) -> Future[tuple[str, ...]]:
+        asking = Reload()
+        self._events.put(asking)
+        return asking.done
+
+    def _read_anew(self) -> tuple[str, ...]:
+        """Read the config anew; all that is wrong with it, a line each, and then the one before stays in force."""
+        self._config_ok = False
         try:
             config = load(self._path, self._environ)
-        except ConfigError as error:
-            self._note_reload(ok=False)
-            for problem in error.problems:
-                _log.error("config-refused", extra=fields(problem=problem.at(self._path)))
-            return
-        try:
             self._apply(config)
-        except Exception:
-            self._note_reload(ok=False)
-            raise
-        self._note_reload(ok=True)
+        except ConfigError as error:
+            return tuple(problem.at(self._path) for problem in error.problems)
+        except WebError as error:
+            return (str(error),)
+        self._loaded_at, self._config_ok = self._clock.time(), True
         _log.info("config-loaded", extra=fields(path=self._path, roots=len(config.roots)))
-
-    def _note_reload(self, *, ok: bool) -> None:
-        now = self._clock.time()
-        self.metrics.record_reload(ok=ok)
-        self._config_ok = ok
-        if ok:
-            self._loaded_at = now
+        return ()
 
     def _apply(self, config: Config) -> None:
         """Bring the process in line with a new config; roots that are the same in it stay open."""
+        self._web.move(config.listen_addresses)
         old, self._config = self._config, config
         log.configure(config.log.level, config.log.format)
         wanted = {spec.name: spec for spec in config.roots}
@@ -243,22 +265,6 @@ class Service:
         self._close(closing)
         self._keep({one.root.filesystem.device for one in self._opened.values()})
         self._open_roots()
-        if config.listen_addresses != old.listen_addresses:
-            self._web.stop()
-            self._web = self._serve(config)
-
-    def _serve(self, config: Config) -> WebServer:
-        web = WebServer(
-            config.listen_addresses,
-            registry=self.metrics.registry,
-            health=self._health,
-            ready=self._ready,
-            version=__version__,
-        )
-        web.start()
-        addresses, ports = ",".join(config.listen_addresses), ",".join(map(str, dict.fromkeys(web.ports)))
-        _log.info("listening", extra=fields(version=__version__, addresses=addresses, ports=ports))
-        return web
 
     # What others may know
 
@@ -277,7 +283,7 @@ class Service:
             tuple(filesystems),
             WatchStatus(watcher.state, watcher.watches, watcher.refused, watcher.overflows, watcher.restarts),
             self._loaded_at,
-            self._config_ok,
+            self._config_ok and self._web.ok,
             self._config.dry_run,
         )
 
@@ -292,24 +298,17 @@ class Service:
         return RootStatus(spec.name, None, "missing", problem)
 
     def _health(self) -> Health:
-        return Health(ok=True)
+        return health(list(self._keepers.values()), self._clock.monotonic() - self._turned_at)
 
     def _ready(self) -> Readiness:
-        """Ready after the first reconcile of each root; one that is missing or hangs holds nothing up."""
-        waiting, lines = [], []
+        absent = {name for name, opener in list(self._openers.items()) if opener.problem is not None}
         patient = self._clock.monotonic() - self._started_at < HUNG_SECONDS
-        for root in self.status().roots:
-            opener = self._openers.get(root.name)
-            absent = opener is not None and opener.problem is not None
-            if not root.reconciled_at and not absent and patient:
-                waiting.append(f"{root.name}: not reconciled yet")
-            elif root.role != "active":
-                lines.append(": ".join(filter(None, (root.name, root.role, root.problem))))
-        return Readiness(not waiting, tuple(waiting + lines))
+        return readiness(self.status().roots, absent, patient=patient)
 
     def _stop(self) -> None:
         began = time.monotonic()
         _log.info("stopping")
+        self._notifier.stopping()
         for opener in self._openers.values():
             opener.stop()
         self._end(list(self._keepers.values()))
@@ -325,12 +324,3 @@ def _begin_to_close(closing: Iterable[Opened]) -> None:
     """Let all of them write their histories at once: where one hangs, the others don't wait for it."""
     for one in closing:
         one.root.chronicle.begin_to_end()
-
-
-def _identity(path: str) -> tuple[int, int, int, int] | None:
-    """Which file the path leads to, links followed: a ConfigMap is changed by swapping a link."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import needs
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -17,7 +19,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     arguments = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "1"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(pem), "-out", str(pem.with_suffix(".crt"))]
-    subprocess.run(["openssl", "req", "-x509", *arguments, *names, *files], check=True, capture_output=True)
+    subprocess.run(
+        [needs.program("openssl"), "req", "-x509", *arguments, *names, *files], check=True, capture_output=True
+    )
     pem.write_text(pem.read_text() + pem.with_suffix(".crt").read_text())
     return pem
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.core import GaugeMetricFamily
 
+from gcsidecar.sidecar.web.access import Access
 from gcsidecar.sidecar.web.pages import Health, Readiness
 from gcsidecar.sidecar.web.server import WebServer
 
@@ -70,6 +71,8 @@ def registry_of(*collectors: Made) -> CollectorRegistry:
 @contextlib.contextmanager
 def serving(registry: CollectorRegistry | None = None, *addresses: str, **options: Any) -> Iterator[WebServer]:
     settings: dict[str, Any] = {"health": lambda: Health(ok=True), "ready": lambda: Readiness(ok=True)} | options
+    if tls := settings.pop("ssl_options", None):
+        settings["access"] = Access(tls=tls)
     server = WebServer(addresses or ["127.0.0.1:0"], registry=registry or registry_of(), version="1.2.3", **settings)
     server.start()
     try:

@@ -13,6 +13,7 @@ from gcsidecar.errors import GcsidecarError
 from gcsidecar.sidecar.config.addresses import AddressError
 from gcsidecar.sidecar.web.limits import WebLimits
 from gcsidecar.sidecar.web.listening import WebError
+from gcsidecar.sidecar.web.pages import Health
 from sidecar.web.serving import Made, ask, connection, is_gone, over, registry_of, serving, silent, until
 
 if TYPE_CHECKING:
@@ -190,3 +191,56 @@ def test_a_request_is_logged_for_debugging_only(caplog: pytest.LogCaptureFixture
     record = caplog.records[-1]
     said = record.__dict__["fields"]
     assert (record.message, said["path"], said["status"], said["client"]) == ("request", "/none", 404, "127.0.0.1")
+
+
+def test_it_can_move_to_other_addresses_and_keeps_those_that_stay() -> None:
+    with serving(None, "127.0.0.1:0", "127.0.0.2:0") as server:
+        first, second = server.ports
+        server.move(["127.0.0.2:0", "127.0.0.3:0"])
+        assert server.ports[0] == second
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", first))
+        for host, port in zip(("127.0.0.2", "127.0.0.3"), server.ports, strict=True):
+            socket.create_connection((host, port)).close()
+
+
+def test_it_can_move_to_the_same_port_on_another_interface() -> None:
+    with serving(None, "127.0.0.1:0") as server:
+        server.move([f"0.0.0.0:{server.ports[0]}"])
+        assert ask(server).status == 200
+
+
+def test_where_it_cannot_move_to_it_stays_where_it_was() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other, serving(None, "127.0.0.1:0", "127.0.0.2:0") as server:
+        ports = server.ports
+        with pytest.raises(WebError, match="in use"):
+            server.move([f"127.0.0.1:{other.getsockname()[1]}", "127.0.0.2:0"])
+        assert server.ports == ports
+        assert ask(server).status == 200
+
+
+def test_who_is_connected_has_to_come_anew_once_it_has_moved() -> None:
+    with serving() as server, contextlib.closing(connection(server)) as client:
+        over(client)
+        server.move(["127.0.0.2:0"])
+        assert client.sock
+        assert is_gone(client.sock)
+
+
+def test_it_tells_whether_its_thread_is_at_work() -> None:
+    stuck = threading.Event()
+
+    def hang() -> Health:
+        stuck.wait(5)
+        return Health(ok=True)
+
+    with serving(health=hang) as server:
+        for _ in range(3):
+            assert server.answers()
+            time.sleep(0.05)
+        with silent(server, b"GET /healthz HTTP/1.1\r\n\r\n"):
+            time.sleep(0.1)
+            assert [server.answers(), server.answers(), server.answers()] == [True, False, False]
+            stuck.set()
+            assert until(server.answers)
+    assert [server.answers(), server.answers()] == [True, False]

@@ -13,7 +13,7 @@ import yaml
 
 from gcsidecar.sidecar.config.nodes import Broken, Entry, Mapping, Node, Scalar, Sequence, join, resolve
 from gcsidecar.sidecar.config.problems import WHOLE_FILE, Problem, show
-from gcsidecar.sidecar.config.variables import expand
+from gcsidecar.sidecar.config.variables import Expansion, expand
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,12 +41,12 @@ class Document:
     problems: tuple[Problem, ...]
 
 
-def parse(text: str, environ: AnyMapping[str, str], loader: type[Any] | None = None) -> Document:
+def parse(text: str, environ: AnyMapping[str, str] | None, loader: type[Any] | None = None) -> Document:
     """Read a text; nothing raises, all that is wrong is in the result.
 
     Args:
         text: What stands in the file.
-        environ: Where variables come from.
+        environ: Where variables come from; with none, `${` stands for itself.
         loader: PyYAML's loader, if not the fastest there is.
     """
     composer = _Composer(environ)
@@ -74,7 +74,7 @@ class _RefusedError(Exception):
 class _Composer:
     """Makes nodes of the parser's events."""
 
-    def __init__(self, environ: AnyMapping[str, str]) -> None:
+    def __init__(self, environ: AnyMapping[str, str] | None) -> None:
         self.problems: list[Problem] = []
         self._environ = environ
         self._anchors: dict[str, tuple[Node, int]] = {}
@@ -153,7 +153,8 @@ class _Composer:
     def _scalar(self, event: Any, key: str) -> Node:
         if broken := self._tagged(event, _SCALAR_TAGS, key):
             return broken
-        expansion = expand(event.value, self._environ)
+        no_variables = Expansion(event.value, used=False, errors=())
+        expansion = no_variables if self._environ is None else expand(event.value, self._environ)
         for error in expansion.errors:
             self._report(_line(event), key, error.what, error.remedy)
         if expansion.errors:

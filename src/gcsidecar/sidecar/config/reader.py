@@ -64,11 +64,13 @@ class Reader:
         chosen = _chosen(info, node)
         if isinstance(chosen, mi.NoneType):
             return None
-        if isinstance(chosen, mi.StructType) and isinstance(node, Mapping):
-            return self._struct(node, chosen, key, base)
+        if isinstance(node, Mapping) and isinstance(chosen, mi.StructType | mi.DictType):
+            return (
+                self._struct(node, chosen, key, base) if isinstance(chosen, mi.StructType) else self._texts(node, key)
+            )
         if isinstance(chosen, mi.VarTupleType) and isinstance(node, Sequence):
             return self._tuple(node, chosen, key)
-        if isinstance(node, Scalar) and not isinstance(chosen, mi.StructType | mi.VarTupleType):
+        if isinstance(node, Scalar) and not isinstance(chosen, mi.StructType | mi.VarTupleType | mi.DictType):
             return self._scalar(node, chosen, key, info)
         return self._report(node, key, found(node), expected(info, key))
 
@@ -77,6 +79,18 @@ class Reader:
             return self._report(node, key, "is an empty list", "at least one entry")
         values = [self._value(item, info.item_type, join(key, number), None) for number, item in enumerate(node.items)]
         return tuple(value for value in values if value is not _INVALID)
+
+    def _texts(self, node: Mapping, key: str) -> dict[str, str]:
+        """A mapping whose keys are the operator's own; whatever single value there is, it is text."""
+        texts: dict[str, str] = {}
+        for entry in node.entries:
+            path = join(key, entry.key)
+            self.lines[path] = entry.line
+            if isinstance(entry.value, Scalar) and entry.value.text:
+                texts[entry.key] = entry.value.text
+            elif not isinstance(entry.value, Broken):
+                self._report(entry.value, path, found(entry.value), "text")
+        return texts
 
     def _struct(self, node: Mapping, info: mi.StructType, key: str, base: Any) -> Any:
         entries = {entry.key: entry for entry in node.entries}
@@ -105,7 +119,7 @@ class Reader:
     def _field(self, node: Mapping, entries: dict[str, Entry], field: mi.Field, key: str, base: Any) -> Any:
         """A field's value: what is written, else the type's default, else what the base has."""
         name, path = field.encode_name, join(key, field.encode_name)
-        default = field.default if field.default is not NODEFAULT else _INVALID
+        default = _default(field)
         inherited = getattr(base, name, default)
         if name in entries:
             self.lines[path] = entries[name].line
@@ -167,7 +181,14 @@ def _or_stand_in(value: Any, field: mi.Field) -> Any:
     if value is not _INVALID:
         return value
     is_text = isinstance(alternatives(field.type)[0], mi.StrType)
-    return field.default if field.default is not NODEFAULT else "" if is_text else _INVALID
+    default = _default(field)
+    return "" if default is _INVALID and is_text else default
+
+
+def _default(field: mi.Field) -> Any:
+    if field.default_factory is not NODEFAULT:
+        return field.default_factory()
+    return _INVALID if field.default is NODEFAULT else field.default
 
 
 def _chosen(info: mi.Type, node: Node) -> mi.Type:

@@ -67,12 +67,14 @@ def expected(info: mi.Type, key: str) -> str:
     return ", or ".join(words)
 
 
-def _words(info: mi.Type, key: str) -> str:
+def _words(info: mi.Type, key: str) -> str:  # noqa: PLR0911  a table
     match info:
         case mi.StructType():
             return f"a mapping with the keys {', '.join(field.encode_name for field in info.fields)}"
         case mi.VarTupleType():
             return f"a list, each entry {expected(info.item_type, key)}"
+        case mi.DictType():
+            return "a mapping of names to text"
         case mi.LiteralType():
             return f"one of {', '.join(str(value) for value in info.values)}"
         case mi.IntType():

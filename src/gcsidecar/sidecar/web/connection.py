@@ -20,6 +20,7 @@ from tornado.iostream import IOStream, SSLIOStream, UnsatisfiableReadError
 
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.web.exchange import Question
+from gcsidecar.sidecar.web.tls import names_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,7 @@ class Connection:
         self.phase, self.since = Phase.SILENT, self._loop.time()
         self._stream, self._client, self._site, self._on_sending = stream, client, site, on_sending
         self._limits, self._retired = limits, False
+        self._certificate_names: frozenset[str] | None = None
         self._parameters = HTTP1ConnectionParameters(
             chunk_size=limits.header_bytes,
             max_header_size=limits.header_bytes,
@@ -90,6 +92,8 @@ class Connection:
     async def _converse(self) -> None:
         if isinstance(self._stream, SSLIOStream):
             await self._stream.wait_for_handshake()
+            certificate = self._stream.socket.getpeercert()
+            self._certificate_names = names_in(certificate) if certificate else None
         while await self._exchange() and not self._retired:
             self._enter(Phase.IDLE, self._limits.idle_seconds)
             await asyncio.sleep(0)  # one who sends requests without end has to leave the others their turn
@@ -108,7 +112,7 @@ class Connection:
         """Have one request answered, and send the answer."""
         self._enter(Phase.ASKING, self._limits.answer_seconds)
         started = time.monotonic()
-        question = Question.of(start_line.method, start_line.path, headers, self._client)
+        question = Question.of(start_line.method, start_line.path, headers, self._client, self._certificate_names)
         answer = await self._site(question)
         body = answer.body if question.method != "HEAD" else b""
         http.write_headers(

@@ -28,6 +28,7 @@ class Question:
         query: Values by their name.
         headers: By name, whatever its case; several of one name are joined by commas.
         client: Where it came from, for the log.
+        certificate_names: The names in the client's verified certificate; none where it showed none.
     """
 
     method: str
@@ -35,13 +36,21 @@ class Question:
     query: Mapping[str, list[str]]
     headers: Mapping[str, str]
     client: str = ""
+    certificate_names: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, method: str, target: str, headers: Mapping[str, str], client: str = "") -> Question:
+    def of(
+        cls,
+        method: str,
+        target: str,
+        headers: Mapping[str, str],
+        client: str = "",
+        certificate_names: frozenset[str] | None = None,
+    ) -> Question:
         """The question that a request line and headers put."""
         match = _TARGET.fullmatch(target)
         path, query = (match["path"], match["query"]) if match else (None, None)
-        return cls(method, path or "", parse_qs(query or ""), headers, client)
+        return cls(method, path or "", parse_qs(query or ""), headers, client, certificate_names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +93,5 @@ def plain(status: int, *lines: str, headers: Mapping[str, str] | None = None) ->
     return Answer(status, "".join(f"{line}\n" for line in lines).encode(), headers=headers or {})
 
 
-# Whoever answers. Later layers (who may ask) wrap one in another.
+# Whoever answers; who may ask is asked of one that is wrapped around another.
 Site = Callable[[Question], Awaitable[Answer]]

@@ -15,6 +15,7 @@ _LINKS = (
     ("metrics", "Metrics", "what Prometheus scrapes"),
     ("healthz", "Health", "whether the process works"),
     ("readyz", "Readiness", "whether it has taken up its work, or what it waits for"),
+    ("https://github.com/gcsidecar/gcsidecar#readme", "Documentation", "what it does, and what each metric means"),
 )
 
 _STYLE = """
@@ -29,7 +30,7 @@ h1 small { margin-left: .5em; color: var(--dim); font: .9rem ui-monospace, monos
 p { margin: .5rem 0 2rem; color: var(--dim) }
 ul { margin: 0; padding: 0; list-style: none; border-top: 1px solid var(--line) }
 li { display: flex; gap: 1rem; padding: .75rem 0; border-bottom: 1px solid var(--line) }
-a { min-width: 7rem; color: var(--link); font-weight: 600; text-decoration: none }
+a { min-width: 8.5rem; color: var(--link); font-weight: 600; text-decoration: none }
 a:hover, a:focus-visible { text-decoration: underline }
 span { color: var(--dim) }
 """

@@ -30,7 +30,7 @@ class WebError(GcsidecarError):
     """An address could not be listened on."""
 
 
-def listen_on(addresses: Mapping[str, Address]) -> list[socket.socket]:
+def listen_on(addresses: Mapping[str, Address]) -> dict[str, socket.socket]:
     """Listen on all of the addresses, or on none.
 
     Args:
@@ -42,7 +42,7 @@ def listen_on(addresses: Mapping[str, Address]) -> list[socket.socket]:
     with ExitStack() as opened:
         listeners = [opened.enter_context(_listener(text, address)) for text, address in addresses.items()]
         opened.pop_all()
-    return listeners
+    return dict(zip(addresses, listeners, strict=True))
 
 
 def _listener(text: str, address: Address) -> socket.socket:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.web.exchange import plain
 from gcsidecar.sidecar.web.landing import landing_page
+from gcsidecar.sidecar.web.lifecycle import RELOAD_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -75,9 +76,9 @@ class Pages:
 
 
 def standard_pages(
-    scrape: Site, health: Callable[[], Health], ready: Callable[[], Readiness], version: str
+    scrape: Site, health: Callable[[], Health], ready: Callable[[], Readiness], reload: Site, version: str
 ) -> dict[str, dict[str, Site]]:
-    """The routes that every sidecar has."""
+    """The routes that every sidecar has; those below `/-/` are called so by Prometheus."""
 
     async def metrics(question: Question) -> Answer:
         return await scrape(question)
@@ -92,7 +93,9 @@ def standard_pages(
         return landing_page(version)
 
     pages = {"/": landing, "/metrics": metrics, "/healthz": healthz, "/readyz": readyz}
-    return {path: {"GET": site} for path, site in pages.items()}
+    pages |= {"/-/healthy": healthz, "/-/ready": readyz}
+    routes: dict[str, dict[str, Site]] = {path: {"GET": site} for path, site in pages.items()}
+    return routes | {RELOAD_PATH: {"POST": reload, "PUT": reload}}
 
 
 def _verdict(verdict: Health | Readiness, otherwise: str) -> Answer:

@@ -20,7 +20,7 @@ from gcsidecar.sidecar.web.crowd import Crowd
 if TYPE_CHECKING:
     import socket
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable
 
     from gcsidecar.sidecar.web.exchange import Site
     from gcsidecar.sidecar.web.limits import WebLimits
@@ -35,33 +35,41 @@ _COMPLAINT_SECONDS = 60.0
 class Reception:
     """Takes clients in from listening sockets; everything of it runs in the loop that it was opened in."""
 
-    def __init__(
-        self, listeners: Sequence[socket.socket], tls: ssl.SSLContext | None, site: Site, limits: WebLimits
-    ) -> None:
+    def __init__(self, tls: Callable[[], ssl.SSLContext | None], site: Site, limits: WebLimits) -> None:
         """Set up.
 
         Args:
-            listeners: Bound, not blocking; closed in the end.
-            tls: With it every client has to speak TLS.
+            tls: Asked at each client: with a context, it has to speak TLS.
             site: Who answers.
             limits: What clients may take.
         """
-        self._listeners, self._tls, self._site, self._limits = listeners, tls, site, limits
+        self._listeners: set[socket.socket] = set()
+        self._tls, self._site, self._limits = tls, site, limits
         self._crowd = Crowd(limits)
         self._hosted: set[asyncio.Task[None]] = set()  # a task that nobody holds may be collected
         self._loop = asyncio.get_running_loop()
         self._complained_at = -_COMPLAINT_SECONDS
 
-    def open(self) -> None:
-        """Accept from now on."""
-        for listener in self._listeners:
+    def open(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept on these, too: bound, not blocking; closed in the end."""
+        for listener in listeners:
+            self._listeners.add(listener)
             self._loop.add_reader(listener, self._accept, listener)
+
+    def close_listeners(self, listeners: Iterable[socket.socket]) -> None:
+        """Accept on these no more."""
+        for listener in list(listeners):
+            self._listeners.discard(listener)
+            self._loop.remove_reader(listener)
+            listener.close()
+
+    def retire(self) -> None:
+        """Let every client that there is come anew, as soon as what it asked is answered."""
+        self._crowd.retire()
 
     async def close(self, timeout_seconds: float) -> None:
         """Accept nobody any more; close those who wait at once, the others once answered or after the timeout."""
-        for listener in self._listeners:
-            self._loop.remove_reader(listener)
-            listener.close()
+        self.close_listeners(self._listeners)
         self._crowd.retire()
         if self._hosted:
             await asyncio.wait(self._hosted, timeout=timeout_seconds)
@@ -89,11 +97,12 @@ class Reception:
         chunk_bytes = self._limits.header_bytes
         # Of a client that sends while nothing is read, one chunk more than the headers may be in memory.
         sizes = {"read_chunk_size": chunk_bytes, "max_buffer_size": 8 * chunk_bytes}
-        if self._tls is None:
+        tls = self._tls()
+        if tls is None:
             return IOStream(client, **sizes)
-        secured = self._tls.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
+        secured = tls.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         # Named, since without it tornado makes a client's context, which reads all of the system's authorities.
-        return SSLIOStream(secured, ssl_options=self._tls, **sizes)
+        return SSLIOStream(secured, ssl_options=tls, **sizes)
 
     def _go_short(self, listener: socket.socket, error: OSError) -> None:
         """Out of descriptors: have one back from who waits; where nobody does, look again in a moment."""
