@@ -185,6 +185,24 @@ def test_in_place_of_one_in_use_goes_what_helps_where_that_would_have_helped(clo
     assert for_disk not in [k.subject for k in collection.kept]
 
 
+def test_an_eviction_has_the_thresholds_that_it_was_to_relieve_as_they_were_when_it_was_decided(
+    clock: FakeClock,
+) -> None:
+    disk, memory = FakeDisk(free=50), FakeGauge(Resource.MEMORY, 60, 100)
+    gc = collector(disk, clock, gauges=[memory])
+    for_disk, both = items(gc, disk, clock, 10, 50)
+    for_disk.meanwhile = lambda: setattr(memory, "free", memory.free + 1)
+    both.memory = 50
+    first, second = gc.collect().evictions
+    assert [(want.threshold.resource, want.measurement.free, want.deficit) for want in first.wants] == [
+        (Resource.DISK, 50, 50)
+    ]
+    assert [(want.threshold.resource, want.measurement.free, want.deficit) for want in second.wants] == [
+        (Resource.DISK, 50, 50),
+        (Resource.MEMORY, 60, 40),
+    ]
+
+
 def test_an_eviction_is_told_as_it_happens(clock: FakeClock) -> None:
     disk = FakeDisk(free=0)
     gone_when_told: list[int] = []

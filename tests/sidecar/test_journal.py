@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from fakes import FakeClock
+from fakes import NOW, FakeClock
+from gcsidecar.cache.regrets import Regret
 from gcsidecar.gc.planning import Kept, Plan, Want
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar import journal
@@ -55,3 +56,21 @@ def test_folders_kept_when_it_came_to_it_are_a_line_for_each_reason_whatever_the
     assert events(caplog) == ["kept", "kept"]
     said = vars(caplog.records[0])["fields"]
     assert (said["reason"], said["folders"], said["named"].count(",")) == ("paused", 10_000, journal.NAMED - 1)
+
+
+def test_a_regret_says_how_long_ago_the_folder_went_and_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="gcsidecar")
+    journal.regretted(Regret("jobs", "two\nlines", NOW - 60, NOW, 4096))
+    assert events(caplog) == ["regretted"]
+    said = vars(caplog.records[0])["fields"]
+    assert said == {"root": "jobs", "folder": r"two\x0alines", "evicted_seconds_ago": 60.0, "disk_bytes": 4096}
+
+
+def test_what_becomes_of_a_history_is_a_warning_where_something_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="gcsidecar")
+    journal.history("jobs", "history-off", "the disk is full")
+    journal.history("jobs", "history-on", "")
+    assert [(record.levelname, vars(record)["fields"]) for record in caplog.records] == [
+        ("WARNING", {"root": "jobs", "problem": "the disk is full"}),
+        ("INFO", {"root": "jobs"}),
+    ]

@@ -208,6 +208,14 @@ ADDRESS = 'HOST:PORT or :PORT, such as ":10977", "127.0.0.1:10977" or "[::1]:109
             root_with("lease: {ttl: 0}"),
             "4: roots[0].lease.ttl: is 0; more than 0, or null for leases that hold while their file exists",
         ),
+        (
+            root_with("history: {max_size: 0}"),
+            "4: roots[0].history.max_size: is 0; more than 0, or history: null to turn it off",
+        ),
+        (
+            root_with("history: {max_rows: 0}"),
+            "4: roots[0].history.max_rows: is 0; a whole number of at least 1",
+        ),
         (root_with("max_idle: 0s"), "4: roots[0].max_idle: is 0; more than 0, or null to turn it off"),
         (
             MINIMAL + "thresholds:\n  disk:\n    min_free: 20%\n    target_free: 15%",

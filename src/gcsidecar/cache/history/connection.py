@@ -100,6 +100,8 @@ def judged() -> Iterator[None]:
         raise  # we are
     except sqlite3.Error as error:
         raise _meaning(error)(f"{NAME}: {error}") from error
+    except UnicodeDecodeError as error:  # of a message that names what is damaged
+        raise HistoryDamagedError(f"{NAME} is damaged: {error}") from error
 
 
 def _meaning(error: sqlite3.Error) -> type[HistoryError]:

@@ -6,19 +6,20 @@ Used by one thread. It decides nothing about folders; `connection.py` sees to it
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import sqlite3
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import HistoryLostError
+from gcsidecar.cache.errors import HistoryDamagedError, HistoryLostError
 from gcsidecar.cache.history.connection import close, connect, judged, transaction
 from gcsidecar.cache.history.file import NAME, is_in_place, keep_place_of_log, open_file
 from gcsidecar.cache.history.limits import BATCH
-from gcsidecar.cache.history.pruning import Pruning
+from gcsidecar.cache.history.pruning import NoRoomError, Pruning
 from gcsidecar.cache.history.records import Arrival, Departure, Evicted, How, Present, Record, Use
 from gcsidecar.gc.pressure import Resource
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Iterator, Sequence
 
     from gcsidecar.cache.history.limits import Limits
@@ -98,7 +99,7 @@ class Database:
             if not rows:
                 return
             last = rows[-1][0]
-            yield [Present(row[0], _name(row[1]), _unsigned(row[2]), row[3], row[4] or 0.0) for row in rows]
+            yield [_present(*row) for row in rows]
 
     def evicted_since(self, at: float, most: int) -> list[tuple[str, float, int]]:
         """What was evicted and hasn't come back: name, when, and the bytes it took; the last `most`, oldest first."""
@@ -108,7 +109,7 @@ class Database:
                 " WHERE departed_at >= ? AND departure = ? AND returned_at IS NULL ORDER BY departed_at DESC LIMIT ?",
                 (at, How.EVICTED, most),
             ).fetchall()
-        return [(_name(row[0]), float(row[1]), int(row[2] or 0)) for row in reversed(rows)]
+        return [(_name(name), _time(at), _number(disk_bytes or 0)) for name, at, disk_bytes in reversed(rows)]
 
     # Each kind of record
 
@@ -117,9 +118,8 @@ class Database:
             with transaction(self._connection):
                 for record in records:
                     self._write(record)
-        except sqlite3.OperationalError as error:
-            if not self._pruning.is_full(error):
-                raise
+                    self._pruning.expect_room()
+        except NoRoomError:
             self._make_room_and_write(records)
         else:
             self._pruning.prune()
@@ -160,8 +160,8 @@ class Database:
                 "UPDATE folders SET departed_at = coalesce(?, arrived_at, 0.0), departure = ? WHERE id = ?",
                 (arrival.at, How.MISSED, known[0]),
             )
-            self._pruning.gone += 1
-        if self._pruning.has_room():
+            self._pruning.departed(os.fsencode(arrival.name))
+        if self._pruning.arrived(os.fsencode(arrival.name)):
             self._add_folder(arrival.name, arrival.inode, arrival.at)
         else:
             self._refused += 1
@@ -180,7 +180,7 @@ class Database:
         row = self._present_row(gone.name)
         if row is not None and row[1] == _signed(gone.inode):
             folder = row[0]
-            self._pruning.gone += 1
+            self._pruning.departed(os.fsencode(gone.name))
         else:
             folder = self._missed_row(gone) or self._add_gone(gone)
         self._execute(
@@ -197,6 +197,7 @@ class Database:
         )
 
     def _add_gone(self, gone: Departure) -> int:
+        self._pruning.folders += 1
         self._pruning.gone += 1
         return self._add_folder(gone.name, gone.inode, gone.arrived_at)
 
@@ -246,7 +247,6 @@ class Database:
 
     def _add_folder(self, name: str, inode: int, arrived_at: float | None) -> int:
         values = (os.fsencode(name), _signed(inode), arrived_at)
-        self._pruning.folders += 1
         return self._execute("INSERT INTO folders (name, inode, arrived_at) VALUES (?, ?, ?)", values).lastrowid or 0
 
     def _present_row(self, name: str) -> tuple[int, int] | None:
@@ -273,9 +273,25 @@ def _signed(number: int) -> int:
     return number - _WRAP if number >= _MAX_INT else number
 
 
-def _unsigned(number: int) -> int:
-    return number % _WRAP
+def _present(number: object, name: object, inode: object, arrived_at: object, touched_at: object) -> Present:
+    arrived = None if arrived_at is None else _time(arrived_at)
+    return Present(_number(number), _name(name), _number(inode) % _WRAP, arrived, _time(touched_at or 0.0))
 
 
 def _name(value: object) -> str:
-    return os.fsdecode(value if isinstance(value, bytes) else b"")
+    if isinstance(value, bytes):
+        return os.fsdecode(value)
+    raise HistoryDamagedError(f"{NAME} has a name that is none")
+
+
+def _time(value: object) -> float:
+    """POSIX seconds; sqlite stores what has no fraction as it likes."""
+    if isinstance(value, float | int) and math.isfinite(value):
+        return float(value)
+    raise HistoryDamagedError(f"{NAME} has a time that is none")
+
+
+def _number(value: object) -> int:
+    if isinstance(value, int):
+        return value
+    raise HistoryDamagedError(f"{NAME} has a number that is none")

@@ -17,8 +17,10 @@ LEAST_BYTES = 256 * 1024
 _WAL_MOST_BYTES, _WAL_SHARE = 2 << 20, 0.625
 _WAL_FRAME_BYTES = PAGE_BYTES + 24
 _CHECKPOINT_SHARE = 1 / 6
-# Above this share of its pages the database is pruned: a transaction needs a few more for a while.
-_FILL_SHARE = 0.9
+# Above this share of its pages the database is pruned, and so many pages short of all a transaction ends early.
+_FILL_SHARE, _MARGIN_PAGES = 0.85, 4
+# Of folders that are there a row stays; so much is left for what happens to them.
+_PRESENT_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,21 @@ class Limits:
         return int(self.pages * _FILL_SHARE)
 
     @property
+    def last_page(self) -> int:
+        """Where a transaction has to end: one more record, with a long name, may take a few pages."""
+        return self.pages - _MARGIN_PAGES
+
+    @property
+    def present_bytes(self) -> int:
+        """What the rows of folders that are there may take."""
+        return int(self.pages * PAGE_BYTES * _PRESENT_SHARE)
+
+    @property
     def checkpoint_pages(self) -> int:
         """So many in the log are copied into the database."""
         return max(1, int(self._wal_bytes * _CHECKPOINT_SHARE) // _WAL_FRAME_BYTES)
+
+
+def row_bytes(name: bytes) -> int:
+    """What the row of a folder that is there takes, about, with its place in the index by name."""
+    return 2 * len(name) + 48

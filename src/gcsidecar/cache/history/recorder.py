@@ -79,7 +79,7 @@ class Recorder:
         self._awaited_until = self._resume_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
         self._stop_by = 0.0
         self.healthy = True
-        self.dropped = self.size_bytes = self.stocks_taken = 0
+        self.dropped = self.size_bytes = self.stocks_taken = self._writing = 0
         self._thread = threading.Thread(target=self._run, name=f"history-{name}", daemon=True)
         self._thread.start()
 
@@ -127,6 +127,11 @@ class Recorder:
         with self._changed:
             seconds = self._seconds_to_work()
             return seconds is not None and seconds <= 0
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written; uses, which wait for a minute, aside."""
+        return len(self._records) + self._writing
 
     def wake(self) -> None:
         """Look at the clock anew."""
@@ -249,7 +254,8 @@ class Recorder:
             if self._uses and (self._stopping or self._clock.monotonic() >= self._uses_at):
                 self._records.extend(self._uses.values())
                 self._uses.clear()
-            return [self._records.popleft() for _ in range(min(BATCH, len(self._records)))]
+            self._writing = min(BATCH, len(self._records))
+            return [self._records.popleft() for _ in range(self._writing)]
 
     def _write(self, database: Database, records: list[Record]) -> None:
         try:
@@ -270,6 +276,7 @@ class Recorder:
         """They are written later, before what has come since; the newest go where there are too many."""
         with self._changed:
             self._records.extendleft(reversed(records))
+            self._writing = 0
             while len(self._records) > MOST_RECORDS:
                 self._records.pop()
                 self.dropped += 1
