@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 PATIENCE_SECONDS = 20.0
@@ -31,9 +31,24 @@ def eventually(true: Callable[[], Any], what: str, timeout_seconds: float = PATI
 
 
 class Sidecar:
-    """One `gcsidecar run`, with its config file and its log."""
+    """One `gcsidecar run`, with its config file and its log.
 
-    def __init__(self, directory: Path, config: Mapping[str, Any], *, config_path: Path | None = None) -> None:
+    Args:
+        directory: Where both lie.
+        config: What it is to be told.
+        config_path: A config file that is there already, in place of one that is written.
+        under: A command that runs it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, Any],
+        *,
+        config_path: Path | None = None,
+        under: Sequence[str] = (),
+    ) -> None:
+        self._under = tuple(under)
         self.config_path = config_path or directory / "gcsidecar.yaml"
         self.log_path = directory / f"sidecar-{time.monotonic_ns()}.log"
         self._config = {"listen": "127.0.0.1:0", "log": {"format": "json"}} | dict(config)
@@ -49,13 +64,18 @@ class Sidecar:
         """Start it; it may not be ready yet."""
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "gcsidecar.sidecar.cli", "run", "--config", str(self.config_path)]
+            command = [*self._under, *command]
             self.process = subprocess.Popen(command, stderr=log)
         return self
 
     def __enter__(self) -> Self:
         self.start()
-        eventually(lambda: self.has_ended() or self.is_ready(), "the sidecar is ready")
-        assert not self.has_ended(), self.log_path.read_text()
+        try:
+            eventually(lambda: self.has_ended() or self.is_ready(), "the sidecar is ready")
+            assert not self.has_ended(), self.log_path.read_text()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_error: object) -> None:

@@ -1,4 +1,4 @@
-"""A real Prometheus, as Debian packages it, that scrapes one sidecar each second; and questions to its API."""
+"""A real Prometheus, as Debian packages it, that scrapes sidecars each second; and questions to its API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG = """\
 global: {{scrape_interval: {seconds}s, scrape_timeout: {seconds}s}}
 scrape_configs:
   - job_name: gcsidecar
-    static_configs: [{{targets: ["127.0.0.1:{port}"]}}]
+    static_configs: [{{targets: [{targets}]}}]
 """
 
 
@@ -32,14 +32,15 @@ class Prometheus:
 
     Args:
         directory: Where.
-        target: The port that it is to scrape.
+        targets: The ports that it is to scrape.
     """
 
-    def __init__(self, directory: Path, target: int) -> None:
+    def __init__(self, directory: Path, *targets: int) -> None:
         self._program = needs.program("prometheus")
         self._directory = directory / "prometheus"
         self._directory.mkdir()
-        (self._directory / "prometheus.yml").write_text(CONFIG.format(seconds=SCRAPE_SECONDS, port=target))
+        addresses = ", ".join(f'"127.0.0.1:{port}"' for port in targets)
+        (self._directory / "prometheus.yml").write_text(CONFIG.format(seconds=SCRAPE_SECONDS, targets=addresses))
         self._log = self._directory / "log"
         self._port = _free_port()
         self._process: subprocess.Popen[bytes] | None = None

@@ -10,7 +10,9 @@ from fakes import FakeClock, FakeDisk, Item
 from gcsidecar import GarbageCollector, Resource
 
 if TYPE_CHECKING:
-    from gcsidecar import Collection
+    from collections.abc import Callable
+
+    from gcsidecar import Collection, Eviction
 
 SETTLE, MINUTE, HOUR = 30.0, 60.0, 3600.0
 
@@ -22,12 +24,23 @@ class Scene:
         self, clock: FakeClock, *, settle_seconds: float = 0.0, size: int | None = 50, count: int = 40
     ) -> None:
         self.disk, self.clock = FakeDisk(free=0, capacity=10_000), clock
-        self.gc = GarbageCollector("/cache", 100, clock=clock, statvfs=self.disk.statvfs, settle_seconds=settle_seconds)
+        self.after_each: Callable[[], object] = lambda: None
+        self.gc = GarbageCollector(
+            "/cache",
+            100,
+            clock=clock,
+            statvfs=self.disk.statvfs,
+            settle_seconds=settle_seconds,
+            on_eviction=self._evicted,
+        )
         self.items = []
         for i in range(count):
             clock.advance(1)
             self.items.append(Item(str(i), self.disk, size, clock, brings=0))
             self.gc.register(self.items[-1])
+
+    def _evicted(self, _eviction: Eviction) -> None:
+        self.after_each()
 
     def collect(self, *, after: float = 0.0) -> int:
         """Collect so many seconds from now; how many went."""
@@ -76,6 +89,48 @@ def test_where_measuring_fails_after_a_disposal_it_counts_as_on_its_way_all_the_
         scene.collect()
     scene.disk.fails_after = None
     assert scene.collect() == 1
+
+
+def test_what_comes_late_is_told_beside_what_each_reclaimed_and_never_twice(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.items[0].brings = 20
+    assert scene.collect() == 2
+    assert scene.collection.reclaimed[Resource.DISK] == 20
+    assert scene.gc.reclaimed_late(Resource.DISK) == 0
+    scene.disk.free += 70
+    scene.gc.measure()
+    assert scene.gc.reclaimed_late(Resource.DISK) == 70
+    scene.disk.free += 500  # somebody else's
+    scene.gc.measure()
+    assert scene.gc.reclaimed_late(Resource.DISK) == 80
+
+
+def test_what_comes_between_two_disposals_of_one_collection_is_late(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.after_each = lambda: setattr(scene.disk, "free", scene.disk.free + 30)
+    assert scene.collect() == 2
+    scene.gc.measure()
+    assert scene.collection.reclaimed[Resource.DISK] == 0
+    assert scene.gc.reclaimed_late(Resource.DISK) == 60
+
+
+def test_where_measuring_fails_after_a_disposal_all_it_brings_comes_late(clock: FakeClock) -> None:
+    scene = Scene(clock, settle_seconds=SETTLE)
+    scene.items[0].brings = 50
+    scene.items[0].meanwhile = lambda: setattr(scene.disk, "fails_after", scene.disk.measured)
+    with pytest.raises(Exception, match="can't measure"):
+        scene.collect()
+    scene.disk.fails_after = None
+    scene.gc.measure()
+    assert scene.gc.reclaimed_late(Resource.DISK) == 50
+
+
+def test_without_a_settle_time_nothing_comes_late(clock: FakeClock) -> None:
+    scene = Scene(clock)
+    scene.collect()
+    scene.disk.free += 100
+    scene.gc.measure()
+    assert scene.gc.reclaimed_late(Resource.DISK) == 0
 
 
 # What never comes

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gcsidecar import Measurement, Resource
 from gcsidecar.gc.backoff import Backoff, delay_seconds
@@ -47,6 +49,63 @@ def test_what_has_come_once_is_not_counted_again_when_writers_take_it() -> None:
     for free in (130, 110, 120):
         made.saw(free, 1)
     assert made.on_its_way == 10
+
+
+def test_what_comes_at_once_is_not_late_and_the_rest_is_up_to_what_was_expected() -> None:
+    made = late(50)
+    seen = []
+    for free in (120, 140, 130, 500, 900):
+        made.saw(free, 1)
+        seen.append(made.arrived_late)
+    assert seen == [0, 20, 20, 30, 30]
+
+
+def test_what_an_earlier_one_owed_and_came_with_the_next_is_counted_there_and_is_not_late() -> None:
+    made = late(50)
+    made.saw(100, 1)
+    made.expect(20, 2)
+    made.saw(160, 3)
+    assert made.arrived_late == 0
+    made.saw(999, 4)
+    assert made.arrived_late == 10
+
+
+def test_what_comes_with_a_disposal_of_unknown_size_is_not_late_either() -> None:
+    made = late(50)
+    made.saw(100, 1)
+    made.expect(0, 2)
+    made.saw(140, 3)
+    assert made.arrived_late == 0
+
+
+def test_what_comes_after_its_time_is_not_counted() -> None:
+    made = late(50)
+    made.saw(100, 1)
+    made.saw(100, 30)
+    made.saw(150, 31)
+    assert made.arrived_late == 0
+
+
+def test_where_nothing_was_measured_after_the_last_one_all_that_comes_after_the_collection_is_late() -> None:
+    made = late(50)
+    made.concluded()
+    made.saw(150, 20)
+    assert made.arrived_late == 50
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 300)] * 3), max_size=30))
+def test_what_came_at_once_and_what_came_late_are_all_that_came_where_nobody_else_is_at_work(
+    disposals: list[tuple[int, int, int]],
+) -> None:
+    made, free, owed, at_once = late(free=0), 0, 0, 0
+    for expected, comes_with_it, comes_later in disposals:
+        made.expect(expected, 1)
+        owed += expected
+        at_once += min(owed, comes_with_it)
+        for most in (comes_with_it, comes_later):
+            free, owed = free + min(owed, most), owed - min(owed, most)
+            made.saw(free, 1)
+    assert at_once + made.arrived_late == free
 
 
 @pytest.mark.parametrize(("amount", "settle"), [(0, 30), (-5, 30), (50, 0)])

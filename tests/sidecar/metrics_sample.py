@@ -66,7 +66,6 @@ def tally(*top: FolderShare) -> RootTally:
         stale_leases=1,
         oldest_lease_at=NOW - 600,
         top=top or (FolderShare("linux/big", State.IDLE, 5 * GIB, 50, NOW - 3600),),
-        rest=Amount(7, 8 * GIB, 80),
         own_bytes=4096,
     )
 

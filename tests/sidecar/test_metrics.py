@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import threading
@@ -14,7 +15,8 @@ from gcsidecar.gc.planning import Kept
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.metrics.labels import EVICTION_REASONS
-from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status
+from gcsidecar.sidecar.stalls import Stall
+from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus, Status
 from sidecar.metrics_sample import GIB, NOW, eviction, filesystem, metrics, root, status, tally
 
 if TYPE_CHECKING:
@@ -76,9 +78,9 @@ def test_inodes_and_what_is_not_known_of_evictions_are_added_up_by_filesystem() 
 
 
 def test_an_eviction_of_unknown_size_is_counted_as_such_and_expects_nothing() -> None:
-    process = Process(filesystems=[filesystem()])
-    process.metrics.record_eviction("jobs", eviction(disk=None, inodes=None))
-    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("jobs",): 1}
+    process = Process(filesystems=[filesystem("shared", "jobs")])
+    process.metrics.record_eviction("shared", eviction(disk=None, inodes=None))
+    assert process.series("gcsidecar_evictions_of_unknown_size_total") == {("shared",): 1}
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 0}
 
 
@@ -119,6 +121,34 @@ def test_a_collection_counts_what_it_kept_and_not_its_evictions_again() -> None:
     assert {labels: n for labels, n in counted.items() if n} == {("jobs", "leased"): 2, ("jobs", "obstacle"): 1}
     assert sum(process.series("gcsidecar_evictions_total").values()) == 0
     assert process.series("gcsidecar_collections_total") == {("jobs",): 1}
+
+
+@pytest.mark.parametrize(
+    ("reason", "counted_as"),
+    [
+        ("leased", "leased"),
+        ("in-use", "leased"),
+        ("parked", "leased"),
+        ("pinned", "pinned"),
+        ("young", "young"),
+        ("newest", "newest"),
+        ("no-size", "no-size"),
+        ("unmeasured", "no-size"),
+        ("backed-off", "backed-off"),
+        ("paused", "backed-off"),
+        ("obstacle", "obstacle"),
+        ("mounted", "obstacle"),
+        ("unreadable", "obstacle"),
+        ("standby", "other"),
+        ("evicting", "other"),
+        ("unheard of", "other"),
+    ],
+)
+def test_reasons_to_keep_a_folder_with_the_same_remedy_count_as_one(reason: str, counted_as: str) -> None:
+    process = Process()
+    process.metrics.record_collection("jobs", Collection(NOW, kept=(Kept("a", reason, "jobs"),)))
+    counted = process.series("gcsidecar_kept_total")
+    assert {labels for labels, n in counted.items() if n} == {("jobs", counted_as)}
 
 
 def test_a_collection_that_found_nothing_to_do_is_not_counted() -> None:
@@ -176,6 +206,23 @@ def test_nothing_is_lost_or_seen_by_halves_when_many_threads_count_while_it_is_s
     assert process.series("gcsidecar_eviction_expected_bytes_total") == {("jobs",): 3000 * 4096}
 
 
+@pytest.mark.usefixtures("_restless_threads")
+def test_what_others_count_is_followed_once_however_many_scrape_at_a_time() -> None:
+    grown = itertools.count(1)
+
+    def ask() -> Status:
+        return Status((root(),), (replace(filesystem(), reclaimed_late_bytes=next(grown)),))
+
+    made = Metrics(ask, version="1")
+    threads = [threading.Thread(target=lambda: [list(made.collect()) for _ in range(20)]) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    families = {family.name: family for family in made.collect()}
+    assert families["gcsidecar_eviction_reclaimed_late_bytes"].samples[0].value == 6 * 20 + 1
+
+
 def test_a_folder_that_is_gone_has_no_series_any_more() -> None:
     old, new = (FolderShare(name, State.IDLE, 1, 1, NOW) for name in ("old", "new"))
     process = Process(root("jobs", "jobs", old, new))
@@ -227,6 +274,74 @@ def test_without_a_lease_there_is_no_oldest_one() -> None:
     process = Process(replace(root(), tally=replace(tally(), leases=0, stale_leases=0, oldest_lease_at=None)))
     assert process.series("gcsidecar_oldest_lease_timestamp_seconds") == {}
     assert process.series("gcsidecar_leases") == {("jobs", "live"): 0, ("jobs", "stale"): 0}
+
+
+def test_a_root_has_the_one_role_that_holds() -> None:
+    process = Process(root(), replace(root("models"), role="standby"))
+    assert process.series("gcsidecar_root_role") == {("jobs", "active"): 1, ("models", "standby"): 1}
+
+
+def test_inodes_of_a_root_are_those_of_all_its_folders() -> None:
+    assert Process().series("gcsidecar_root_inodes") == {("jobs",): 130}
+
+
+def test_foreign_is_what_is_used_and_in_no_root_there() -> None:
+    shared = filesystem("jobs", "jobs", "models")  # 70 GiB of it are used
+    unopened = RootStatus("later", None, "missing")
+    process = Process(root("jobs"), root("models", "jobs"), unopened, root("else", "else"), filesystems=[shared])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {("jobs",): 70 * GIB - 2 * (13 * GIB + 4096)}
+
+
+def test_foreign_is_never_less_than_0_where_ours_was_measured_at_another_moment() -> None:
+    large = replace(tally(), by_state={State.LEASED: Amount(1, 71 * GIB, 1)})
+    process = Process(replace(root(), tally=large), filesystems=[filesystem()])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {("jobs",): 0}
+
+
+def test_nothing_is_foreign_until_the_disk_was_measured() -> None:
+    process = Process(filesystems=[FilesystemStatus("jobs", "ext4", ("jobs",))])
+    assert process.series("gcsidecar_filesystem_foreign_bytes") == {}
+
+
+def test_a_history_is_healthy_or_not_and_where_none_is_kept_neither() -> None:
+    kept = [replace(root(name), history=HistoryStatus(healthy=name == "jobs")) for name in ("jobs", "models")]
+    process = Process(*kept, replace(root("trial"), history=None))
+    assert process.series("gcsidecar_root_history_healthy") == {("jobs",): 1, ("models",): 0}
+
+
+def test_records_that_histories_dropped_are_added_up_and_never_fall() -> None:
+    def dropping(*dropped: int | None) -> Status:
+        histories = [None if n is None else HistoryStatus(healthy=False, dropped=n) for n in dropped]
+        return Status(tuple(replace(root(f"root{i}"), history=history) for i, history in enumerate(histories)))
+
+    process, counted = Process(), []
+    for dropped in ((), (0, 0), (3, 1), (3, 1), (None, 4), (2, 4), ()):
+        process.status = dropping(*dropped)
+        counted.append(process.series("gcsidecar_history_dropped_records_total")[()])
+    assert counted == [0, 0, 4, 4, 7, 9, 9]
+
+
+def test_what_comes_back_late_goes_on_being_counted_when_a_filesystem_gets_a_new_keeper() -> None:
+    process, counted = Process(), []
+    for late_bytes in (0, 100, 150, 0, 20):
+        process.status = Status((root(),), (replace(filesystem(), reclaimed_late_bytes=late_bytes),))
+        counted.append(process.series("gcsidecar_eviction_reclaimed_late_bytes_total")["jobs",])
+    assert counted == [0, 100, 150, 150, 170]
+
+
+def test_stalls_are_read_at_each_scrape_and_never_in_between() -> None:
+    read: list[Stall] = []
+
+    def stalls() -> tuple[Stall, ...]:
+        read.append(Stall("io", "host", len(read), 0.0))
+        return (read[-1],)
+
+    made = Metrics(status, version="1", stalls=stalls)
+    assert read == []
+    for expected in (0, 1):
+        samples = [sample for family in made.collect() for sample in family.samples]
+        found = {s.labels["resource"]: s.value for s in samples if s.name == "gcsidecar_psi_waiting_seconds_total"}
+        assert found == {"io": expected}
 
 
 def test_stale_leases_are_no_live_ones() -> None:

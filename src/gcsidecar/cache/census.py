@@ -19,7 +19,7 @@ from gcsidecar.cache.listing import FolderGlob
 from gcsidecar.cache.lookout import Leases, Lookout, LookoutHome
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
-from gcsidecar.cache.tally import Amount, RootTally, Totals
+from gcsidecar.cache.tally import RootTally, Totals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -161,10 +161,7 @@ class Census:
             shown = tuple(folder.shown(now) for folder in largest)
             oldest = [f.oldest_lease_at for f in self._folders.values() if f.oldest_lease_at is not None]
             totals = (self._totals.unmeasured, self._totals.leases, self._totals.stale_leases)
-        rest = sum(by_state.values(), Amount())
-        for share in shown:
-            rest -= Amount(1, share.disk_bytes, share.inodes)
-        return RootTally(by_state, *totals, min(oldest, default=None), shown, rest, own_bytes)
+        return RootTally(by_state, *totals, min(oldest, default=None), shown, own_bytes)
 
     # What is found
 

@@ -30,12 +30,6 @@ class Amount:
     disk_bytes: int = 0
     inodes: int = 0
 
-    def __add__(self, other: Amount) -> Amount:
-        return Amount(self.folders + other.folders, self.disk_bytes + other.disk_bytes, self.inodes + other.inodes)
-
-    def __sub__(self, other: Amount) -> Amount:
-        return Amount(self.folders - other.folders, self.disk_bytes - other.disk_bytes, self.inodes - other.inodes)
-
 
 @dataclass(frozen=True, slots=True)
 class FolderShare:
@@ -59,7 +53,6 @@ class RootTally:
         stale_leases: Lease files untouched for longer than `lease.ttl`.
         oldest_lease_at: When the oldest lease was last touched, POSIX seconds; none without leases.
         top: The largest folders, largest first, at most `top_folders`.
-        rest: All other folders, summed.
         own_bytes: What `.gcsidecar/` itself takes.
     """
 
@@ -69,7 +62,6 @@ class RootTally:
     stale_leases: int = 0
     oldest_lease_at: float | None = None
     top: tuple[FolderShare, ...] = ()
-    rest: Amount = Amount()
     own_bytes: int = 0
 
 

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RESOURCES = ("io", "memory")
 HOST, CGROUP = "host", "cgroup"
@@ -42,25 +38,16 @@ def stalls(cgroup: str | None, proc: str = "/proc", mount: str = "/sys/fs/cgroup
         proc: Where the kernel shows processes.
         mount: Where it shows cgroups of version 2.
     """
-    found = []
-    for resource in RESOURCES:
-        for scope, path in _places(resource, cgroup, proc, mount):
-            stall = _read(resource, scope, path)
-            if stall is not None:
-                found.append(stall)
-                break
-    return tuple(found)
+    directories = () if cgroup == HOST else tuple(filter(None, (cgroup, _own(proc, mount))))
+    found = (_stall(resource, directories, proc) for resource in RESOURCES)
+    return tuple(stall for stall in found if stall is not None)
 
 
-def _places(resource: str, cgroup: str | None, proc: str, mount: str) -> Iterator[tuple[str, str]]:
-    """Where to look, the best first. A cgroup of version 1 has no such file."""
-    if cgroup != HOST:
-        if cgroup is not None:
-            yield CGROUP, f"{cgroup}/{resource}.pressure"
-        own = _own(proc, mount)
-        if own is not None:
-            yield CGROUP, f"{own}/{resource}.pressure"
-    yield HOST, f"{proc}/pressure/{resource}"
+def _stall(resource: str, directories: tuple[str, ...], proc: str) -> Stall | None:
+    """The first that there is; a cgroup of version 1 has no such file."""
+    places = [(CGROUP, f"{directory}/{resource}.pressure") for directory in directories]
+    places.append((HOST, f"{proc}/pressure/{resource}"))
+    return next(filter(None, (_read(resource, scope, path) for scope, path in places)), None)
 
 
 def _own(proc: str, mount: str) -> str | None:

@@ -5,6 +5,7 @@ It takes in values from those who work and hands out samples; what a metric mean
 
 from __future__ import annotations
 
+import threading
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,7 @@ class Metrics:
         self._version = version
         self._stalls = stalls
         self._ledger = Ledger()
+        self._following = threading.Lock()
         # With auto_describe a scrape may ask for single metrics by name; ours are described, so none is made for that.
         self.registry = CollectorRegistry(auto_describe=True)
         self.registry.register(self)
@@ -83,8 +85,10 @@ class Metrics:
 
     def collect(self) -> Iterator[Family]:
         """Every metric that has samples now."""
-        status = self._status()
-        self._follow(status)
+        # An older status that is followed after a newer one would look like a count that began anew.
+        with self._following:
+            status = self._status()
+            self._follow(status)
         now = view(self._version, status, self._ledger.books(), self._stalls())
         return (family for metric in CATALOGUE if (family := _filled(metric, now)).samples)
 

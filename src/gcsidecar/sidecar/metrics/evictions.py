@@ -42,7 +42,7 @@ EVICTED = _counter(
     "gcsidecar_evictions_total",
     "Folders evicted from a root, by the reason: the resource that was scarce (disk, inodes, memory), the cap that was "
     "overrun (size, folders), or max-idle. One with several reasons counts once, under the first.",
-    "sum by (root, reason) (increase(gcsidecar_evictions_total[1h]))",
+    "increase(gcsidecar_evictions_total[1h]) > 0",
     labels.EVICTION_REASON,
     seeds=labels.EVICTION_REASONS,
 )
@@ -99,7 +99,7 @@ REGRETS = _counter(
     "gcsidecar_regrets_total",
     "Folders that came back under the name of one evicted less than regret_window ago: somebody wanted it after all. "
     "Where that happens often, the cache is too small.",
-    "increase(gcsidecar_regrets_total[1d]) / on (root) sum by (root) (increase(gcsidecar_evictions_total[1d]))",
+    "increase(gcsidecar_regrets_total[1d]) / sum without (reason) (increase(gcsidecar_evictions_total[1d]))",
 )
 REGRETTED_BYTES = _counter(
     "gcsidecar_regretted_bytes_total",
@@ -111,7 +111,7 @@ KEPT = _counter(
     "gcsidecar_kept_total",
     "How often a collection passed by a folder of a root, by the reason to keep it; a folder that is passed by in each "
     "of ten collections counts ten times. The log has each reason more exactly.",
-    "topk(3, sum by (root, reason) (increase(gcsidecar_kept_total[10m])))",
+    "topk(3, increase(gcsidecar_kept_total[10m]))",
     labels.KEPT_REASON,
     seeds=tuple(labels.KEPT_REASONS),
 )
@@ -120,7 +120,7 @@ DURATION = Metric(
     "histogram",
     "How long evicting one folder took on a filesystem, from the decision to the end of its deletion.",
     observed("gcsidecar_eviction_duration_seconds", DURATION_BUCKETS, filesystem_names),
-    "histogram_quantile(0.99, sum by (filesystem, le) (rate(gcsidecar_eviction_duration_seconds_bucket[1h])))",
+    "histogram_quantile(0.99, rate(gcsidecar_eviction_duration_seconds_bucket[1h]))",
     WITH_FILESYSTEM,
     (labels.FILESYSTEM,),
     DURATION_BUCKETS,
@@ -131,7 +131,7 @@ IDLE = Metric(
     "How long folders of a root had not been used when they were evicted: where that is hours, the cache is too small "
     "for its work; where it is weeks, it could be smaller.",
     observed("gcsidecar_eviction_idle_seconds", IDLE_BUCKETS, root_names),
-    "histogram_quantile(0.5, sum by (root, le) (rate(gcsidecar_eviction_idle_seconds_bucket[1d])))",
+    "histogram_quantile(0.5, rate(gcsidecar_eviction_idle_seconds_bucket[1d]))",
     WITH_ROOT,
     (labels.ROOT,),
     IDLE_BUCKETS,

@@ -107,8 +107,8 @@ FILESYSTEMS = (
         "info",
         "Always 1; says which roots share a filesystem (and so its free space), and of what type that is.",
         _info,
-        'sum by (filesystem) (sum by (root) (gcsidecar_root_size_bytes{state="idle"}) '
-        "* on (root) group_left (filesystem) gcsidecar_filesystem_info)",
+        'sum without (root) (gcsidecar_root_size_bytes{state="idle"} '
+        "* on (job, instance, root) group_left (filesystem) gcsidecar_filesystem_info)",
         WITH_FILESYSTEM,
         (labels.FILESYSTEM, labels.ROOT, labels.KIND),
     ),
@@ -135,7 +135,7 @@ FILESYSTEMS = (
         "How near collection is, for every resource alike: what is used over what may be used before it starts. 1 "
         "is exactly at the trigger; above it folders are evicted.",
         of_resources(lambda reading: reading.pressure()),
-        "max by (filesystem) (gcsidecar_filesystem_pressure_ratio) > 1",
+        "max without (resource) (gcsidecar_filesystem_pressure_ratio) > 1",
         labels.RESOURCE,
         goes=UNTIL_UNHELD,
     ),
@@ -209,20 +209,20 @@ CAPS = (
         "max_size_bytes",
         "The budget of a root (max_size in the config): collection starts when its folders and .gcsidecar/ take more.",
         of_cap(Resource.SIZE, _most),
-        "(sum by (root) (gcsidecar_root_size_bytes) + on (root) gcsidecar_root_own_size_bytes) "
-        "/ on (root) gcsidecar_root_max_size_bytes",
+        "(sum without (state) (gcsidecar_root_size_bytes) + gcsidecar_root_own_size_bytes) "
+        "/ gcsidecar_root_max_size_bytes",
     ),
     _capped(
         "target_size_bytes",
         "Once a root is above max_size, collection goes on until it takes no more than this (target_size).",
         of_cap(Resource.SIZE, _target),
-        "sum by (root) (gcsidecar_root_size_bytes) > on (root) gcsidecar_root_target_size_bytes",
+        "sum without (state) (gcsidecar_root_size_bytes) > gcsidecar_root_target_size_bytes",
     ),
     _capped(
         "max_folders",
         "How many folders a root may have (max_folders in the config): collection starts when there are more.",
         of_cap(Resource.FOLDERS, _most),
-        "sum by (root) (gcsidecar_root_folders) / on (root) gcsidecar_root_max_folders",
+        "sum without (state) (gcsidecar_root_folders) / gcsidecar_root_max_folders",
     ),
     _capped(
         "cap_pressure_ratio",

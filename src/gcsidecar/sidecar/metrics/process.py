@@ -109,14 +109,14 @@ WATCH_RESTARTS = _one(
     "counter",
     "How often the thread that watches had died and was started anew; more than 0 is a defect worth a report.",
     lambda view: [((), view.status.watch.restarts)],
-    "increase(gcsidecar_watch_restarts_total[1d]) > 0",
+    "increase(gcsidecar_watch_restarts_total[1d])",
 )
 HISTORY_DROPPED = _one(
     "gcsidecar_history_dropped_records_total",
     "counter",
     "Records of what happened in any root that could not be written into its history since the start.",
     counted_by_process("gcsidecar_history_dropped_records_total"),
-    "increase(gcsidecar_history_dropped_records_total[1h]) > 0",
+    "increase(gcsidecar_history_dropped_records_total[1h])",
 )
 
 

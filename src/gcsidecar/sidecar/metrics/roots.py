@@ -61,11 +61,11 @@ ROOTS = (
         "gcsidecar_root_unmeasured_folders",
         "Folders of a root whose size isn't known yet; until it is, sizes of the root show too little.",
         of_tallies(lambda tally: tally.unmeasured),
-        "gcsidecar_root_unmeasured_folders / on (root) sum by (root) (gcsidecar_root_folders)",
+        "gcsidecar_root_unmeasured_folders / sum without (state) (gcsidecar_root_folders)",
     ),
     _gauge(
         "gcsidecar_root_own_size_bytes",
-        "What .gcsidecar/ takes in a root for itself (its lock and its ballast); it counts for max_size. Folders that "
+        "What .gcsidecar/ takes in a root for itself (lock, ballast and history); it counts for max_size. Folders that "
         "are parked or wait for their deletion are not in it.",
         of_tallies(lambda tally: tally.own_bytes),
         "gcsidecar_root_own_size_bytes",
