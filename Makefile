@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # What is installed here comes first; mkfs and mount are where ordinary users don't look.
 export PATH := $(VENV)/bin:$(CACHE)/programs/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint types format bench docs clean
+.PHONY: help run test check lint types format bench docs rules clean
 .DEFAULT_GOAL := help
 
 help: ## list this
@@ -41,6 +41,9 @@ bench: $(READY) ## measure what it costs; prints each figure beside its goal
 docs: $(READY) ## make what is made from the code: docs/metrics.md and the config's JSON schema
 	@python -m gcsidecar.sidecar.metrics.docs >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md
 	@python -m gcsidecar.sidecar.config.schema >config/schema.new && mv config/schema.new config/gcsidecar.schema.json
+
+rules: $(READY) ## make the Kubernetes PrometheusRule from the rules for Prometheus
+	@python tools/prometheusrule.py >rules.new && mv rules.new deploy/kubernetes/monitoring/prometheusrule.yaml
 
 clean: ## remove all that was made here
 	@rm -rf "$(VENV)" "$(CACHE)" build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
