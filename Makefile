@@ -8,11 +8,11 @@ READY := $(VENV)/.ready
 # What is installed here comes first; mkfs and mount are where ordinary users don't look.
 export PATH := $(VENV)/bin:$(CACHE)/programs/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint types format bench docs rules clean
+.PHONY: help run test check lint types format bench docs rules dashboards pictures image lock sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list this
-	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ' ## ' '/^[a-z]+:.* ## / { sub(/:.*/, "", $$1); printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
 run: $(READY) ## watch the sidecar at work on a small cache until Ctrl-C (DURATION=30: for so many seconds)
 	@PYTHONPATH=tests python -m demo $(if $(DURATION),--duration $(DURATION))
@@ -44,6 +44,24 @@ docs: $(READY) ## make what is made from the code: docs/metrics.md and the confi
 
 rules: $(READY) ## make the Kubernetes PrometheusRule from the rules for Prometheus
 	@python tools/prometheusrule.py >rules.new && mv rules.new deploy/kubernetes/monitoring/prometheusrule.yaml
+
+dashboards: $(READY) ## make the Grafana dashboards (dashboards/*.json) from the code beside them
+	@PYTHONPATH=dashboards python -m builder
+
+pictures: $(READY) ## draw docs/dashboard-*.png from a fleet that lives for five minutes; needs root
+	@tools/setup programs $(CACHE)/programs
+	@PYTHONPATH=tests python -m grafana
+
+image: ## build the container image with docker or podman, and print its size (tools/image: what can be set)
+	@tools/image
+
+lock: $(READY) ## lock what the image holds to the newest versions that pyproject.toml allows, with hashes
+	@tools/lock
+
+sbom: $(READY) ## write what the image holds besides its base to dist/gcsidecar.cdx.json (CycloneDX)
+	@mkdir -p dist
+	@python deploy/container/sbom.py deploy/container/requirements.lock pyproject.toml src/gcsidecar/__init__.py \
+		>dist/gcsidecar.cdx.json
 
 clean: ## remove all that was made here
 	@rm -rf "$(VENV)" "$(CACHE)" build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -40,7 +40,7 @@ class Prometheus:
         config = {"global": {"scrape_interval": seconds, "scrape_timeout": seconds}, "scrape_configs": [job]}
         (self._directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
         self._log = self._directory / "log"
-        self._port = _free_port()
+        self._port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -71,11 +71,15 @@ class Prometheus:
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """The series that an expression gives now."""
-        status, body = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+        result: list[dict[str, Any]] = self.ask("/api/v1/query", {"query": expression})["result"]
+        return result
+
+    def ask(self, path: str, parameters: Mapping[str, str]) -> Any:
+        """What its API answers."""
+        status, body = self._get(f"{path}?{urllib.parse.urlencode(parameters)}")
         answer = json.loads(body)
         assert status == 200, answer
-        result: list[dict[str, Any]] = answer["data"]["result"]
-        return result
+        return answer["data"]
 
     def value(self, expression: str) -> float:
         """The value of an expression that gives a single series."""
@@ -104,7 +108,8 @@ class Prometheus:
             connection.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nothing listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
