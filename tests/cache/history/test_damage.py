@@ -96,6 +96,7 @@ def test_damage_that_sqlite_can_not_even_name_in_utf8_is_damage(tmp_path: Path, 
     with opened(tmp_path, said=lambda event, _: said.append(event), **KEPT) as root:
         await_stock(root)
         assert recorder_of(root).healthy
+        assert recorder_of(root).set_aside == 1
     assert said == ["history-set-aside"]
 
 
