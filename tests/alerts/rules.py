@@ -93,5 +93,6 @@ def _labels_of(name: str) -> dict[str, tuple[str, ...]] | None:
         return dict.fromkeys(FROM_SCRAPE, ())
     for metric in CATALOGUE:
         if name in {metric.name, *(metric.name + suffix for suffix in SUFFIXES.get(metric.kind, ()))}:
-            return dict.fromkeys(FROM_SCRAPE, ()) | {label.name: label.values for label in metric.labels}
+            bucket = {"le": tuple(f"{bound:.1f}" for bound in metric.buckets)} if name.endswith("_bucket") else {}
+            return dict.fromkeys(FROM_SCRAPE, ()) | bucket | {label.name: label.values for label in metric.labels}
     return None

@@ -32,7 +32,7 @@ __all__ = ["ext4", "mounts", "tmpfs"]
 pytestmark = [pytest.mark.e2e, pytest.mark.root]
 
 MIB = 1 << 20
-PATIENCE_SECONDS = 120.0
+PATIENCE_SECONDS = 100.0
 DAY_SECONDS = 86400.0
 # The bytes by which sqlite's programs tell each other that they have a file open, as length and start.
 SQLITE_LOCK = (512, 0x40000000)

@@ -190,16 +190,16 @@ def test_an_eviction_has_the_thresholds_that_it_was_to_relieve_as_they_were_when
 ) -> None:
     disk, memory = FakeDisk(free=50), FakeGauge(Resource.MEMORY, 60, 100)
     gc = collector(disk, clock, gauges=[memory])
-    for_disk, both = items(gc, disk, clock, 10, 50)
+    for_disk, for_memory = items(gc, disk, clock, 50, 50)
     for_disk.meanwhile = lambda: setattr(memory, "free", memory.free + 1)
-    both.memory = 50
+    for_memory.memory = 50
+    for_memory.meanwhile = lambda: setattr(memory, "free", 100)
     first, second = gc.collect().evictions
     assert [(want.threshold.resource, want.measurement.free, want.deficit) for want in first.wants] == [
         (Resource.DISK, 50, 50)
     ]
     assert [(want.threshold.resource, want.measurement.free, want.deficit) for want in second.wants] == [
-        (Resource.DISK, 50, 50),
-        (Resource.MEMORY, 60, 40),
+        (Resource.MEMORY, 60, 40)
     ]
 
 

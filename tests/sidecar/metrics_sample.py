@@ -81,7 +81,7 @@ def root(name: str = "jobs", filesystem: str | None = "jobs", *top: FolderShare)
         reconcile_ok=True,
         parked=1,
         condemned=2,
-        history=HistoryStatus(healthy=True, size_bytes=8192, dropped=2),
+        history=HistoryStatus(healthy=True, size_bytes=8192, dropped=2, set_aside=1),
     )
 
 

@@ -311,14 +311,16 @@ def test_a_history_is_healthy_or_not_and_where_none_is_kept_neither() -> None:
 
 def test_records_that_histories_dropped_are_added_up_and_never_fall() -> None:
     def dropping(*dropped: int | None) -> Status:
-        histories = [None if n is None else HistoryStatus(healthy=False, dropped=n) for n in dropped]
+        histories = [None if n is None else HistoryStatus(healthy=False, dropped=n, set_aside=n // 2) for n in dropped]
         return Status(tuple(replace(root(f"root{i}"), history=history) for i, history in enumerate(histories)))
 
-    process, counted = Process(), []
+    process, counted, begun_anew = Process(), [], []
     for dropped in ((), (0, 0), (3, 1), (3, 1), (None, 4), (2, 4), ()):
         process.status = dropping(*dropped)
         counted.append(process.series("gcsidecar_history_dropped_records_total")[()])
+        begun_anew.append(process.series("gcsidecar_history_set_aside_total")[()])
     assert counted == [0, 0, 4, 4, 7, 9, 9]
+    assert begun_anew == [0, 0, 1, 1, 3, 3, 3]
 
 
 def test_what_comes_back_late_goes_on_being_counted_when_a_filesystem_gets_a_new_keeper() -> None:

@@ -39,10 +39,12 @@ def dropped() -> timeseries.Panel:
     return bars(
         Text(
             "Records not kept",
-            "Records of the history that were dropped, a minute.",
+            "Records of the history that were dropped, a minute; and histories that were damaged or lost, and begun "
+            "anew.",
             12,
             alerts=("GcsidecarHistoryDropsRecords",),
         ),
         Query(f"60 * rate({FLEET('gcsidecar_history_dropped_records_total')}[$__rate_interval])", "{{instance}}"),
+        Query(f"60 * rate({FLEET('gcsidecar_history_set_aside_total')}[$__rate_interval])", "{{instance}}: begun anew"),
         unit=fields.PER_MINUTE,
     )

@@ -285,4 +285,4 @@ def _history_of(root: Root) -> HistoryStatus | None:
     recorder = root.chronicle.recorder
     if recorder is None:
         return None
-    return HistoryStatus(recorder.healthy, recorder.size_bytes, recorder.dropped)
+    return HistoryStatus(recorder.healthy, recorder.size_bytes, recorder.dropped, recorder.set_aside)

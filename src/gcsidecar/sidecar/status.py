@@ -23,11 +23,13 @@ class HistoryStatus:
         healthy: Whether what happens is being recorded.
         size_bytes: What its files take.
         dropped: Records that could not be written since the start.
+        set_aside: How often since the start it was damaged, lost or not ours, and was begun anew.
     """
 
     healthy: bool
     size_bytes: int = 0
     dropped: int = 0
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)

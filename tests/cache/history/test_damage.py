@@ -86,6 +86,20 @@ def test_bytes_changed_anywhere_stop_neither_activation_nor_eviction_nor_recordi
     assert asked(path, "SELECT count(*) FROM folders WHERE name = ? AND departed_at IS NULL", b"b") == [1]
 
 
+def test_damage_that_sqlite_can_not_even_name_in_utf8_is_damage(tmp_path: Path, written: Path) -> None:
+    said: list[str] = []
+    (tmp_path / ".gcsidecar").mkdir()
+    content = (
+        written.read_bytes().replace(b"folders_by_name", b"\x80olders_by_name").replace(b"ON folders", b"ON \x80olders")
+    )
+    (tmp_path / ".gcsidecar/history.sqlite").write_bytes(content)
+    with opened(tmp_path, said=lambda event, _: said.append(event), **KEPT) as root:
+        await_stock(root)
+        assert recorder_of(root).healthy
+        assert recorder_of(root).set_aside == 1
+    assert said == ["history-set-aside"]
+
+
 def test_what_turns_out_to_be_damaged_later_is_set_aside_then(tmp_path: Path) -> None:
     said: list[tuple[str, str]] = []
     with opened(tmp_path, said=lambda *event: said.append(event), **KEPT) as root:
@@ -149,6 +163,8 @@ def test_on_a_full_disk_evictions_go_on_and_are_written_once_there_is_room(
                 time.sleep(0.01)
         eventually(lambda: not recorder.healthy, "there is no room")
         assert said == ["history-off"]
+        # It stays open: what it has taken it doesn't give back for others to take.
+        assert (path / ".gcsidecar/history.sqlite-wal").stat().st_size > 0
         make_room()
         clock.advance(RETRY_SECONDS)
         recorder.wake()

@@ -78,7 +78,7 @@ class Written(RuleBasedStateMachine):
 
     @rule(name=names, known=st.booleans())
     def arrive(self, name: str, *, known: bool) -> None:
-        at = self.now if known else None
+        at = self.now if known or name in self.there else None  # stocktaking tells of a departure first
         self.inode += 1
         if name in self.there:
             self.gone.append((name, "missed"))

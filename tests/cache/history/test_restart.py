@@ -97,7 +97,9 @@ def test_another_folder_under_a_known_name_arrived_at_its_ctime(tmp_path: Path, 
         await_stock(root)
         make_folder(tmp_path, "a")
         reconcile(root)
-    (tmp_path / "a").rename(tmp_path.parent / "away")  # so that its inode isn't given to the next one
+    (tmp_path / "a").rename(
+        tmp_path.with_name(f"{tmp_path.name}-away")
+    )  # so that its inode isn't given to the next one
     ctime = make_folder(tmp_path, "a").stat().st_ctime
     clock.advance(1)
     root = begun(tmp_path, clock, "act look")

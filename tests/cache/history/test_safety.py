@@ -58,6 +58,10 @@ def link(place: Path, outside: Path) -> None:
     place.symlink_to(outside)
 
 
+def dangling_link(place: Path, outside: Path) -> None:
+    place.symlink_to(outside.with_name("not there"))
+
+
 def hard_link(place: Path, outside: Path) -> None:
     place.hardlink_to(outside)
 
@@ -81,7 +85,7 @@ def other_database(place: Path, _outside: Path) -> None:
         connection.execute("CREATE TABLE theirs (x)")
 
 
-@pytest.mark.parametrize("make", [link, hard_link, directory, pipe, text, other_database])
+@pytest.mark.parametrize("make", [link, dangling_link, hard_link, directory, pipe, text, other_database])
 def test_what_is_no_history_of_ours_is_set_aside_untouched_and_a_new_one_begun(
     tmp_path: Path, said: list[tuple[str, str]], make: Callable[[Path, Path], None]
 ) -> None:
@@ -92,6 +96,7 @@ def test_what_is_no_history_of_ours_is_set_aside_untouched_and_a_new_one_begun(
     with kept(root, said):
         pass
     assert outside.read_bytes() == FOREIGN
+    assert {path.name for path in tmp_path.iterdir()} == {"outside", "root"}
     assert [event for event, _ in said] == ["history-set-aside"]
     assert os.path.lexists(state(root) / "history.sqlite.damaged")
     assert asked(root, "SELECT departure FROM folders") == ["evicted"]
@@ -102,7 +107,9 @@ def test_what_is_set_aside_takes_the_place_of_what_was_before(tmp_path: Path, sa
         (state(tmp_path) / "history.sqlite").write_bytes(FOREIGN + bytes([number]))
         (state(tmp_path) / "history.sqlite-wal").unlink(missing_ok=True)
         with kept(tmp_path, said) as root:
-            assert root.used_bytes() > (state(tmp_path) / "history.sqlite.damaged").stat().st_size
+            files = [path for path in state(tmp_path).iterdir() if path.is_file()]
+            assert len(files) == 5
+            assert root.used_bytes() == sum(path.stat().st_blocks * 512 for path in files)
         assert (state(tmp_path) / "history.sqlite.damaged").read_bytes() == FOREIGN + bytes([number])
     names = {path.name for path in state(tmp_path).iterdir()}
     assert names == {

@@ -157,8 +157,8 @@ class Database:
             return
         if known is not None:
             self._execute(
-                "UPDATE folders SET departed_at = coalesce(?, arrived_at, 0.0), departure = ? WHERE id = ?",
-                (arrival.at, How.MISSED, known[0]),
+                "UPDATE folders SET departed_at = ?, departure = ? WHERE id = ?",
+                (self._began_at if arrival.at is None else arrival.at, How.MISSED, known[0]),
             )
             self._pruning.departed(os.fsencode(arrival.name))
         if self._pruning.arrived(os.fsencode(arrival.name)):

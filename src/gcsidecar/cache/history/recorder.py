@@ -79,7 +79,7 @@ class Recorder:
         self._awaited_until = self._resume_at + (PATIENCE_SECONDS if is_there(directory_fd) else 0.0)
         self._stop_by = 0.0
         self.healthy = True
-        self.dropped = self.size_bytes = self.stocks_taken = self._writing = 0
+        self.dropped = self.set_aside = self.size_bytes = self.stocks_taken = self._writing = 0
         self._thread = threading.Thread(target=self._run, name=f"history-{name}", daemon=True)
         self._thread.start()
 
@@ -215,10 +215,12 @@ class Recorder:
         except HistoryDamagedError as error:
             self._close(ended=False)
             set_aside(self._directory_fd, self._limits.bytes)
+            self.set_aside += 1
             self._said("history-set-aside", str(error))
             self._work()
         except HistoryLostError as error:
             self._close(ended=False)
+            self.set_aside += 1
             self._said("history-lost", str(error))
             self._work()
 

@@ -16,7 +16,7 @@ from prometheus_client.utils import floatToGoString
 from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
 from gcsidecar.sidecar.metrics.evictions import RECLAIMED_LATE, of_collection, of_eviction, of_regret
 from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
-from gcsidecar.sidecar.metrics.process import HISTORY_DROPPED, RELOAD_FAILURES, RELOADS
+from gcsidecar.sidecar.metrics.process import HISTORY_DROPPED, HISTORY_SET_ASIDE, RELOAD_FAILURES, RELOADS
 from gcsidecar.sidecar.metrics.view import view
 
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class Metrics:
         for root in status.roots:
             if root.history is not None:
                 self._ledger.follow(HISTORY_DROPPED.name, source=root.name, total=root.history.dropped)
+                self._ledger.follow(HISTORY_SET_ASIDE.name, source=root.name, total=root.history.set_aside)
         for one in status.filesystems:
             self._ledger.follow(RECLAIMED_LATE.name, one.name, source=one.name, total=one.reclaimed_late_bytes)
 

@@ -48,8 +48,8 @@ DRY_RUN = _gauge(
 )
 CONFIG_OK = _gauge(
     "gcsidecar_config_last_reload_successful",
-    "1 where the config file was accepted when it was last read; 0 where it was refused and the one before it is still "
-    "in force.",
+    "1 where the config file, and the web config if there is one, were accepted when they were last read; 0 where one "
+    "was refused and the one before it is still in force.",
     lambda status: status.config_ok,
     "gcsidecar_config_last_reload_successful == 0",
 )
@@ -118,6 +118,13 @@ HISTORY_DROPPED = _one(
     counted_by_process("gcsidecar_history_dropped_records_total"),
     "increase(gcsidecar_history_dropped_records_total[1h])",
 )
+HISTORY_SET_ASIDE = _one(
+    "gcsidecar_history_set_aside_total",
+    "counter",
+    "How often a root's history was damaged, lost or not ours since the start: it was set aside, and begun anew.",
+    counted_by_process("gcsidecar_history_set_aside_total"),
+    "increase(gcsidecar_history_set_aside_total[1d])",
+)
 
 
 def _stall(name: str, help_: str, seconds: Callable[[Stall], float]) -> Metric:
@@ -158,6 +165,7 @@ PROCESS = (
     OVERFLOWS,
     WATCH_RESTARTS,
     HISTORY_DROPPED,
+    HISTORY_SET_ASIDE,
     WAITING,
     STALLED,
 )
