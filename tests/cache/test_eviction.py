@@ -15,8 +15,8 @@ import pytest
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import StateDirectoryError
-from gcsidecar.cache.eviction import MARK
 from gcsidecar.cache.state import decode, encode
+from gcsidecar.contract import MARK
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

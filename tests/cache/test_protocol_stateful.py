@@ -26,9 +26,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cache.helpers import reconcile, spec
 from fakes import FakeClock
 from gcsidecar.cache.errors import EvictionError, RemovalError
-from gcsidecar.cache.eviction import MARK
 from gcsidecar.cache.root import STANDBY, Root
 from gcsidecar.cache.state import decode
+from gcsidecar.contract import MARK
 from gcsidecar.gc import collector as gc
 from gcsidecar.gc.errors import CollectionError, DisposableInUseError
 

@@ -14,8 +14,8 @@ import pytest
 from cache.helpers import make_folder, opened
 from fakes import FakeClock
 from gcsidecar.cache.errors import RemovalError
-from gcsidecar.cache.eviction import MARK
 from gcsidecar.cache.state import encode
+from gcsidecar.contract import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Callable

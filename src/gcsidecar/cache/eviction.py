@@ -17,13 +17,12 @@ from gcsidecar.cache.errors import EvictionError
 from gcsidecar.cache.removal import Removal, never, remove_tree
 from gcsidecar.cache.state import Slot, StateDirectory, encode
 from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
+from gcsidecar.contract import MARK
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-# Set-user-id means nothing on a directory under Linux, so nobody else sets it: the mark of a condemned folder.
-MARK = stat.S_ISUID
 # How often a folder's name may change under us before we leave it for the next round.
 ATTEMPTS = 3
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK

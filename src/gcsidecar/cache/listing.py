@@ -12,8 +12,8 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.state import DIRECTORY
 from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.contract import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.lease import LeasePatterns
 
 # Ours, and the one that mkfs makes at the top of an ext filesystem for fsck: neither is ever a folder.
-_NEVER = frozenset({DIRECTORY, "lost+found"})
+_NEVER = frozenset({STATE_DIRECTORY, "lost+found"})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 
 

@@ -10,10 +10,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.eviction import MARK, Ground, condemn, lock_or_keep, put_back
+from gcsidecar.cache.eviction import Ground, condemn, lock_or_keep, put_back
 from gcsidecar.cache.holders import is_open_below
 from gcsidecar.cache.removal import Removal, remove_tree
 from gcsidecar.cache.state import Slot, decode
+from gcsidecar.contract import MARK
 from gcsidecar.gc.backoff import Backoff
 from gcsidecar.gc.errors import DisposableInUseError
 

@@ -20,8 +20,9 @@ from gcsidecar.cache.mounts import is_mounted_below
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
-from gcsidecar.cache.state import DIRECTORY, StateDirectory
+from gcsidecar.cache.state import StateDirectory
 from gcsidecar.cache.tally import State
+from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from gcsidecar.cache.tally import RootTally
     from gcsidecar.gc.disposable import ResourceTracker
 
-CONTRACT_VERSION = 1
 STANDBY = "standby"
 # The path itself may be a link that the operator made; from its descriptor on none is followed.
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -221,7 +221,7 @@ class Root:
         if removal.failures:
             raise RemovalError(
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
-                f"{removal.failures[0]}; what is left lies in {DIRECTORY}/condemned/ and is tried again"
+                f"{removal.failures[0]}; what is left lies in {STATE_DIRECTORY}/condemned/ and is tried again"
             )
 
     def holds_back(self, folder: Folder) -> str | None:

@@ -18,13 +18,12 @@ from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.history.file import size_bytes
 from gcsidecar.cache.syscalls import rename_exclusive
+from gcsidecar.contract import LOCK, STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-DIRECTORY = ".gcsidecar"
 EVICTING, CONDEMNED = "evicting", "condemned"
-LOCK = "lock"
 BALLAST = "ballast"
 # So much is given up when a rename finds no room; a directory block and its neighbours on any filesystem.
 BALLAST_BYTES = 256 * 1024
@@ -168,7 +167,7 @@ class StateDirectory:
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
             try:
-                self._fd = _own_directory(root_fd, DIRECTORY, 0o755)
+                self._fd = _own_directory(root_fd, STATE_DIRECTORY, 0o755)
                 opened.callback(os.close, self._fd)
                 self._lock_fd = os.open(LOCK, _FILE_FLAGS, 0o644, dir_fd=self._fd)
                 opened.callback(os.close, self._lock_fd)
@@ -178,7 +177,7 @@ class StateDirectory:
                 opened.callback(os.close, self.condemned.fd)
             except OSError as error:
                 raise StateDirectoryError(
-                    f"can't make or open {DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
+                    f"can't make or open {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
                 ) from error
             self._opened = opened.pop_all()
 
@@ -195,7 +194,7 @@ class StateDirectory:
         except OSError as error:
             # A filesystem without locks: each step of the protocol is one rename that only one can win.
             if error.errno not in {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}:
-                raise StateDirectoryError(f"can't lock {DIRECTORY}/{LOCK}: {error.strerror}") from error
+                raise StateDirectoryError(f"can't lock {STATE_DIRECTORY}/{LOCK}: {error.strerror}") from error
         self._sign()
         self.prepare()
         return True
@@ -211,7 +210,7 @@ class StateDirectory:
             self.condemned.prepare()
         except OSError as error:
             raise StateDirectoryError(
-                f"can't make room in {DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
+                f"can't make room in {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
             ) from error
         # Ballast is a comfort: without it a rename on a full disk may fail, and is tried again.
         with contextlib.suppress(OSError):

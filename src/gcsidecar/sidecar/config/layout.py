@@ -10,7 +10,8 @@ from fnmatch import fnmatchcase
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gcsidecar.sidecar.config.patterns import STATE_DIRECTORY, Fault
+from gcsidecar.contract import STATE_DIRECTORY
+from gcsidecar.sidecar.config.patterns import Fault
 from gcsidecar.sidecar.config.problems import show
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
+from gcsidecar.contract import STATE_DIRECTORY
 from gcsidecar.sidecar.config.problems import show
 
 PLACEHOLDER = "{folder}"
-STATE_DIRECTORY = ".gcsidecar"
 MAX_LEVELS = 4
 _WILDCARDS = "*?["
 
