@@ -74,7 +74,10 @@ class Unwatched(Sidecar):
 
 
 class Stage:
-    """Where the causes are set up: each begins with a sidecar, and some come about only once that has been scraped."""
+    """Where the causes are set up: each begins with a sidecar, and some come about only once that has been scraped.
+
+    Each has a disk of its own: on the machine's own others may write as fast as they can.
+    """
 
     def __init__(self, directory: Path, undo: ExitStack, tmpfs: MakeFilesystem, ext4: MakeFilesystem) -> None:
         self.directory, self.undo, self.tmpfs, self.ext4 = directory, undo, tmpfs, ext4
@@ -117,10 +120,7 @@ def folder(path: Path, name: str, size: int = 4096, *, idle_seconds: float = 100
 
 
 def healthy_and_standby(stage: Stage) -> None:
-    """Two sidecars on one root: the first one has no trouble at all, and evicts now and then.
-
-    On a disk of its own: of a few KiB that come back on a busy one nobody can tell whether they did.
-    """
+    """Two sidecars on one root: the first one has no trouble at all, and evicts now and then."""
     cache = stage.tmpfs(32 * MIB)
     for number in range(4):
         folder(cache, f"f{number}")
@@ -178,10 +178,12 @@ def held(stage: Stage) -> None:
 
 def parked(stage: Stage) -> None:
     """After a crash a leased folder can't go back, since its name was taken; beside it a root that can't be used."""
-    cache, blocked = stage.place("parked"), stage.place("blocked")
+    disk = stage.tmpfs(32 * MIB)
+    cache, blocked = disk / "parked", disk / "blocked"
     folder(cache / ".gcsidecar/evicting/1-0", "a")
     (cache / ".gcsidecar/evicting/1-0/a/.lease").touch()
     folder(cache, "a")
+    blocked.mkdir()
     (blocked / ".gcsidecar").touch()
     stage.run("parked", config(root(cache), root(blocked, "blocked")))
 
@@ -219,8 +221,9 @@ def idle(stage: Stage) -> None:
 
 def unwatched(stage: Stage) -> None:
     """The kernel refuses to watch anything."""
-    folder(stage.place("unwatched"), "a")
-    stage.run("unwatched", config(root(stage.place("unwatched"))), Unwatched)
+    cache = stage.tmpfs(32 * MIB)
+    folder(cache, "a")
+    stage.run("unwatched", config(root(cache)), Unwatched)
 
 
 def restarted(stage: Stage) -> None:
@@ -228,8 +231,9 @@ def restarted(stage: Stage) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder(stage.place("restarted"), "a")
-    sidecar = stage.run("restarted", config(root(stage.place("restarted")), listen=f"127.0.0.1:{port}"))
+    cache = stage.tmpfs(32 * MIB)
+    folder(cache, "a")
+    sidecar = stage.run("restarted", config(root(cache), listen=f"127.0.0.1:{port}"))
     started = 'process_start_time_seconds{cause="restarted"}'
 
     def kill_again_and_again(prometheus: FleetPrometheus) -> None:
@@ -261,7 +265,7 @@ def small(stage: Stage) -> None:
 
 def unrecorded(stage: Stage) -> None:
     """Another program has the history open for longer than what happens meanwhile can wait to be written."""
-    cache = stage.place("unrecorded")
+    cache = stage.tmpfs(64 * MIB)
     (cache / ".gcsidecar").mkdir()
     history = stage.undo.enter_context((cache / ".gcsidecar/history.sqlite").open("wb"))
     fcntl.lockf(history, fcntl.LOCK_EX | fcntl.LOCK_NB, *SQLITE_LOCK)

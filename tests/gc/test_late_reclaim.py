@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fakes import FakeClock, FakeDisk, Item
-from gcsidecar import GarbageCollector, Resource
+from fakes import FakeClock, FakeDisk, FakeGauge, Item
+from gcsidecar import Candidate, GarbageCollector, Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from gcsidecar import Collection, Eviction
+    from gcsidecar import Collection, Eviction, Gauge
 
 SETTLE, MINUTE, HOUR = 30.0, 60.0, 3600.0
 
@@ -21,7 +21,13 @@ class Scene:
     """A disk with many items that bring nothing by themselves; what comes back comes by hand."""
 
     def __init__(
-        self, clock: FakeClock, *, settle_seconds: float = 0.0, size: int | None = 50, count: int = 40
+        self,
+        clock: FakeClock,
+        *,
+        settle_seconds: float = 0.0,
+        size: int | None = 50,
+        count: int = 40,
+        gauges: Sequence[Gauge] = (),
     ) -> None:
         self.disk, self.clock = FakeDisk(free=0, capacity=10_000), clock
         self.after_each: Callable[[], object] = lambda: None
@@ -32,8 +38,9 @@ class Scene:
             statvfs=self.disk.statvfs,
             settle_seconds=settle_seconds,
             on_eviction=self._evicted,
+            gauges=gauges,
         )
-        self.items = []
+        self.items: list[Item] = []
         for i in range(count):
             clock.advance(1)
             self.items.append(Item(str(i), self.disk, size, clock, brings=0))
@@ -222,6 +229,29 @@ def test_collect_all_does_not_care_about_the_pause(clock: FakeClock) -> None:
     scene.collect()
     assert scene.gc.paused
     assert len(scene.gc.collect_all().evictions) == 38
+
+
+class Capped(Item):
+    """One of a group that has a budget of its own."""
+
+    def candidate(self, _now: float) -> Candidate:
+        return Candidate(self.name, self.last_used(), {Resource.DISK: self.size, Resource.SIZE: self.size}, "b")
+
+
+def test_a_cap_is_kept_to_in_a_pause(clock: FakeClock) -> None:
+    cap = FakeGauge(Resource.SIZE, 100, 0, 40, group="b")
+    scene = Scene(clock, gauges=[cap])
+    scene.collect()
+    assert scene.collect() == 0
+    assert scene.gc.paused
+    for name in ("capped", "capped too"):
+        clock.advance(1)
+        scene.gc.register(Capped(name, scene.disk, 50, clock, brings=0))
+    cap.free = -50
+    scene.after_each = lambda: setattr(cap, "free", cap.free + 50)
+    assert scene.collect(after=1) == 2
+    assert scene.disk.gone[2:] == ["capped", "capped too"]
+    assert scene.collect() == 0
 
 
 def test_while_paused_the_one_that_is_tried_may_be_another_where_the_first_is_in_use(clock: FakeClock) -> None:

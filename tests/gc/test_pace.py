@@ -77,3 +77,11 @@ def test_two_measurements_that_lie_closer_than_10_ms_are_one() -> None:
     assert seen.fastest == 0
     seen.saw(Measurement(Resource.DISK, 100 * GB, 48 * GB, 1), 1.0)
     assert seen.fastest == 2 * GB
+
+
+def test_what_writers_could_take_is_a_burst_as_large_as_any_or_more_in_a_longer_time() -> None:
+    pace = Pace(Resource.DISK)
+    for second, free in ((0, 1000), (5, 500), (6, 450)):
+        pace.saw(Measurement(Resource.DISK, 1000, free, 0.0), second)
+    assert pace.could_take(0.001) == 500
+    assert pace.could_take(10) == 1000

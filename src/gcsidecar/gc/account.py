@@ -40,7 +40,7 @@ class Account:
                 if reading.group is None:
                     self._expected(reading.resource).saw(reading.free, monotonic)
                 if reading.resource is Resource.DISK and reading.group is None:
-                    self._shortfall.judge(reading, pace.fastest, monotonic)
+                    self._shortfall.judge(reading, pace.could_take, monotonic)
             return {resource: late.on_its_way for resource, late in self._late.items()}
 
     def attempted(self) -> None:

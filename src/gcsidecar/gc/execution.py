@@ -12,7 +12,7 @@ from gcsidecar.gc.errors import CollectionError, DisposableInUseError
 from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, Want, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gcsidecar.gc.account import Account
     from gcsidecar.gc.clock import Clock
@@ -72,22 +72,22 @@ class Execution:
             if step.candidate.due is not None:
                 due_left -= 1
                 self._dispose(step, before)
-            elif any(step.candidate.helps(threshold) for threshold in scarce):
-                self._dispose_unless_paused(step, before)
+            elif relieved := [threshold for threshold in scarce if step.candidate.helps(threshold)]:
+                self._dispose_unless_paused(step, before, relieved)
         self._take_from_reserve(stop)
 
     def _take_from_reserve(self, stop: Callable[[], bool]) -> None:
         """In place of steps that did not go take what would have been next: for what those were to bring, no more."""
         for candidate in self._plan.reserve:
-            if stop() or self._allowed == 0:
+            if stop():
                 return
             before = self._measure()
             lacking = [threshold for threshold in self._scarce(before) if self._unmet[threshold] > 0]
             if not lacking:
                 return
             relieved = [threshold for threshold in lacking if candidate.helps(threshold)]
-            if relieved:
-                self._dispose_unless_paused(Step(candidate, reasons(candidate, relieved)), before)
+            if relieved and (self._allowed != 0 or _is_cap(relieved)):
+                self._dispose_unless_paused(Step(candidate, reasons(candidate, relieved)), before, relieved)
 
     def collection(self) -> Collection:
         """What has been done so far."""
@@ -118,8 +118,10 @@ class Execution:
         found = [(want.threshold, now.of(want.threshold)) for want in self._plan.wants]
         return [threshold for threshold, reading in found if threshold.deficit(reading, now.coming(reading)) > 0]
 
-    def _dispose_unless_paused(self, step: Step, before: Measurements) -> None:
-        if self._allowed == 0:
+    def _dispose_unless_paused(self, step: Step, before: Measurements, relieved: Sequence[Threshold]) -> None:
+        if _is_cap(relieved):
+            self._dispose(step, before)
+        elif self._allowed == 0:
             self._paused = True
             self._keep(step, PAUSED)
         elif self._dispose(step, before) and self._allowed is not None:
@@ -176,6 +178,11 @@ class Execution:
         except Exception as error:  # noqa: BLE001  whatever somebody else's dispose raises, the others go on
             self._failures.append(Failure(step.candidate.key, error, step.candidate.group, subject))
         return False
+
+
+def _is_cap(relieved: Sequence[Threshold]) -> bool:
+    """Whether one of them is a group's own: that is kept to whatever the filesystem gives back."""
+    return any(threshold.group is not None for threshold in relieved)
 
 
 def _gains(before: Measurements, after: Measurements, group: str) -> dict[Resource, int]:

@@ -33,7 +33,7 @@ class Pace:
         resource: Whose; decides which rate is assumed at the least.
     """
 
-    __slots__ = ("_assumed", "_drop", "_elapsed", "_last", "fastest")
+    __slots__ = ("_assumed", "_drop", "_elapsed", "_last", "fastest", "largest_drop")
 
     def __init__(self, resource: Resource) -> None:
         self._assumed = ASSUMED_RATE[resource]
@@ -41,6 +41,7 @@ class Pace:
         self._drop = 0.0
         self._elapsed = 0.0
         self.fastest = 0.0  # seen so far, in units a second
+        self.largest_drop = 0  # between two measurements, in units: a burst is faster than what it comes to over time
 
     def saw(self, measurement: Measurement, monotonic: float) -> None:
         """Take in one measurement, made at `monotonic` seconds."""
@@ -55,6 +56,11 @@ class Pace:
         self._drop = self._drop * weight + drop
         self._elapsed = self._elapsed * weight + elapsed
         self.fastest = max(self.fastest, drop / elapsed)
+        self.largest_drop = max(self.largest_drop, drop)
+
+    def could_take(self, seconds: float) -> float:
+        """What writers may have taken in so long, unseen: as fast as ever, or in as large a burst as ever."""
+        return max(self.fastest * seconds, self.largest_drop)
 
     def restart(self) -> None:
         """Take the next measurement as a new beginning: what came back by a disposal says nothing of the writers."""

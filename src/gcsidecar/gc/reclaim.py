@@ -11,10 +11,16 @@ from typing import TYPE_CHECKING
 from gcsidecar.gc.backoff import delay_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from gcsidecar.gc.pressure import Measurement
 
 # Below this share of what was expected a collection has brought clearly too little.
 ENOUGH_SHARE = 0.5
+# What was to come has to be at least this, of which the smaller counts, before its absence means anything;
+# but in a pause any one counts.
+SIGNIFICANT_BYTES = 16 << 20
+SIGNIFICANT_SHARE = 0.01
 
 
 @dataclass(slots=True)
@@ -84,17 +90,39 @@ class _Trial:
     judge_at: float | None = None
 
 
+@dataclass(slots=True)
+class _Evidence:
+    """What collections since the last verdict were to bring, have brought, and others may have taken of it."""
+
+    expected: int = 0
+    gained: int = 0
+    taken: float = 0.0
+
+    def add(self, trial: _Trial, free: int, taken: float) -> None:
+        """Take in a trial that is over."""
+        self.expected += trial.expected
+        self.gained += min(trial.expected, max(0, free - trial.free_before))
+        self.taken += taken
+
+    @property
+    def enough(self) -> float:
+        """What is not clearly too little."""
+        return self.expected * ENOUGH_SHARE
+
+
 class Shortfall:
     """Whether disposals bring what they should: open files, snapshots and reflinks can hold it back for ever.
 
     Where they bring clearly less, collection pauses instead of emptying the cache; while paused one disposal is tried
-    after a minute, doubling to an hour, and one that brings what it should ends the pause.
+    after a minute, doubling to an hour, and one that brings what it should ends the pause. Collections that were to
+    bring little are judged together: a few KiB that didn't come may be anything that others wrote meanwhile.
     """
 
-    __slots__ = ("_failures", "_retry_at", "_trial")
+    __slots__ = ("_evidence", "_failures", "_retry_at", "_trial")
 
     def __init__(self) -> None:
         self._trial: _Trial | None = None
+        self._evidence = _Evidence()
         self._failures = 0
         self._retry_at = 0.0
 
@@ -113,9 +141,10 @@ class Shortfall:
         """A disposal that began at `began` (monotonic), with `before` measured, should bring `expected`.
 
         While a collection awaits its verdict, later ones are not judged: else under a steady load the verdict would
-        never be due, or be given on what had no time to come.
+        never be due, or be given on what had no time to come. Neither are those that go for another reason during a
+        pause: only the one that is tried ends or prolongs it.
         """
-        if expected <= 0:
+        if expected <= 0 or (self.paused and began < self._retry_at):
             return
         if self._trial is None:
             self._trial = _Trial(before.free, began)
@@ -127,17 +156,21 @@ class Shortfall:
         if self._trial is not None and self._trial.judge_at is None:
             self._trial.judge_at = judge_at
 
-    def judge(self, measurement: Measurement, fastest: float, monotonic: float) -> None:
-        """Give a verdict if one is due; none where a writer at `fastest` could have taken the difference."""
-        trial = self._trial
+    def judge(self, measurement: Measurement, could_take: Callable[[float], float], monotonic: float) -> None:
+        """Give a verdict if one is due; none where writers could have taken the difference in the seconds it took."""
+        trial, evidence = self._trial, self._evidence
         if trial is None or trial.judge_at is None or monotonic < trial.judge_at:
             return
         self._trial = None
-        gained, enough = measurement.free - trial.free_before, trial.expected * ENOUGH_SHARE
-        if gained >= enough:
+        evidence.add(trial, measurement.free, could_take(monotonic - trial.began))
+        came = evidence.gained >= evidence.enough
+        significant = min(SIGNIFICANT_BYTES, measurement.capacity * SIGNIFICANT_SHARE)
+        is_significant = self.paused or evidence.expected >= significant
+        if came:
             self._failures = 0
-        elif gained + fastest * (monotonic - trial.began) < enough:
+        elif is_significant and evidence.gained + evidence.taken < evidence.enough:
             self._failures += 1
-            self._retry_at = monotonic + delay_seconds(self._failures)
-        elif self.paused:
+        if came or is_significant:
+            self._evidence = _Evidence()
+        if self.paused:
             self._retry_at = monotonic + delay_seconds(self._failures)
