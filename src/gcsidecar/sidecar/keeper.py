@@ -6,6 +6,7 @@ its own keeper.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from dataclasses import replace
@@ -42,6 +43,8 @@ _log = logging.getLogger("gcsidecar.keeper")
 STOP_SECONDS = 0.6
 # Totals of a large root take a while to gather: at most a tenth of the time goes into publishing them.
 PUBLISH_COST_FACTOR = 10.0
+# So often at most the figures of the filesystem are renewed in the middle of a collection, which may take minutes.
+FIGURES_SECONDS = 1.0
 
 
 class Keeper:
@@ -74,7 +77,7 @@ class Keeper:
         first = self._roots[0]
         self.status = FilesystemStatus(first.name, first.filesystem.kind, tuple(root.name for root in self._roots))
         self._published: dict[str, tuple[int, RootStatus]] = {}
-        self._publish_at = 0.0
+        self._publish_at = self._figures_at = 0.0
         self._collector = GarbageCollector(
             gauges=gauges_of(self._roots, config, clock),
             clock=clock,
@@ -210,6 +213,9 @@ class Keeper:
         for root in self._roots:
             if root.name == eviction.group and isinstance(folder, Folder):
                 root.chronicle.evicted(eviction, folder)
+        if self._clock.monotonic() >= self._figures_at:
+            with contextlib.suppress(MeasurementError):  # the collection itself will say so
+                self._publish(*self._collector.measure(), scarce=True)
 
     def _versions(self) -> tuple[int, ...]:
         return tuple(root.census.version for root in self._roots)
@@ -230,6 +236,7 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
+        self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
             readings=measurements.readings,
