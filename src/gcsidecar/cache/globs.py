@@ -32,11 +32,6 @@ def literal(name: str) -> str:
     return _WILD.sub(r"[\g<0>]", name)
 
 
-def _named(glob: str) -> str:
-    """The only name that a glob matches which isn't wild."""
-    return _ESCAPED.sub(r"\1", glob)
-
-
 def compiled(globs: Sequence[str]) -> re.Pattern[str]:
     """Matches what any of them matches."""
     return re.compile("|".join(translate(glob) for glob in globs) or r"(?!)", re.DOTALL)
@@ -51,8 +46,7 @@ def search(dir_fd: int, parts: Sequence[str]) -> list[tuple[str, float]]:
     *above, last = parts
     found: list[tuple[str, float]] = []
     for path, fd in directories(dir_fd, above):
-        names = _matching(fd, last) if is_wild(last) else [_named(last)]
-        found.extend((path + name, mtime) for name in names if (mtime := mtime_of(fd, name)) is not None)
+        found.extend((path + name, mtime) for name in names(fd, last) if (mtime := mtime_of(fd, name)) is not None)
     return found
 
 
@@ -68,7 +62,7 @@ def directories(dir_fd: int, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield "", dir_fd
         return
     glob, *deeper = parts
-    for name in _matching(dir_fd, glob) if is_wild(glob) else [_named(glob)]:
+    for name in names(dir_fd, glob):
         with _opened(dir_fd, name) as fd:
             if fd is not None:
                 yield from ((f"{name}/{path}", below) for path, below in directories(fd, deeper))
@@ -86,7 +80,14 @@ def mtime_of(dir_fd: int, name: str) -> float | None:
         return None
 
 
-def _matching(fd: int, glob: str) -> list[str]:
+def names(fd: int, glob: str) -> list[str]:
+    """The entries of a directory that a glob matches; where it isn't wild its only name, be it there or not.
+
+    Raises:
+        OSError: The directory can't be read.
+    """
+    if not is_wild(glob):
+        return [_ESCAPED.sub(r"\1", glob)]
     matches = compiled([glob]).match
     with entries_of(fd) as entries:
         return [entry.name for entry in entries if matches(entry.name)]

@@ -21,6 +21,7 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gcsidecar.cache.guards import Guards
     from gcsidecar.cache.lease import Lease, LeasePatterns
     from gcsidecar.cache.removal import RemovalFailure
     from gcsidecar.gc.clock import Clock
@@ -53,13 +54,17 @@ class Recovery:
     Args:
         ground: Where.
         patterns: The root's lease patterns.
+        guards: What beside leases holds a folder there.
         parked_ttl_seconds: When a lease in a parked folder ends, after the later of parking and its last touch.
         clock: Both clocks.
     """
 
-    def __init__(self, ground: Ground, patterns: LeasePatterns, parked_ttl_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, ground: Ground, patterns: LeasePatterns, guards: Guards, parked_ttl_seconds: float, clock: Clock
+    ) -> None:
         self._ground = ground
         self._patterns = patterns
+        self._guards = guards
         self._parked_ttl = parked_ttl_seconds
         self._clock = clock
         # Of those that are parked now: an inode that was parked before, or another with its number, starts anew.
@@ -110,7 +115,7 @@ class Recovery:
             os.fchmod(fd, mode & ~MARK)
         if put_back(self._ground, name, slot):
             found.restored.append(name)
-        elif self._is_leased(name, fd):
+        elif self._is_leased(name, fd) or self._guards.reason(fd, name) is not None:
             found.parked.append(name)
         else:
             removal = condemn(self._ground, slot, entry, fd)
