@@ -17,13 +17,12 @@ COMMIT = hashlib.sha1(b"commit", usedforsecurity=False).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves the files of one model, each under any name of a repository.
+    """Serves the files of one model, under any name of a repository.
 
     Attributes:
         files: What it has, by path.
-        asked: The paths of the files that were downloaded, in order.
-        held: While cleared, a download of a file in `slow` stands still after its first byte.
-        slow: Those files.
+        asked: What was asked for, in order: `HEAD` or `GET`, and the path of the file.
+        stops: Requests that wait, after their first byte, for their event.
     """
 
     daemon_threads = True
@@ -32,14 +31,33 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.files = dict(files)
         self.asked: list[str] = []
-        self.held = threading.Event()
-        self.held.set()
-        self.slow: frozenset[str] = frozenset()
+        self.stops: dict[str, threading.Event] = {}
+        self._asks = threading.Condition()
 
     @property
     def url(self) -> str:
         """What `HF_ENDPOINT` is to be."""
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def hears(self, request: str) -> None:
+        """Note a request."""
+        with self._asks:
+            self.asked.append(request)
+            self._asks.notify_all()
+
+    def wait_for(self, request: str) -> None:
+        """Wait until a file was asked for, such as `GET model.bin`."""
+        with self._asks:
+            assert self._asks.wait_for(lambda: request in self.asked, timeout=60)
+
+    def stop_at(self, request: str) -> threading.Event:
+        """Have a request wait until this is set."""
+        return self.stops.setdefault(request, threading.Event())
+
+    def go_on(self) -> None:
+        """Answer all that waits."""
+        for stop in self.stops.values():
+            stop.set()
 
 
 class _Answer(BaseHTTPRequestHandler):
@@ -65,17 +83,27 @@ class _Answer(BaseHTTPRequestHandler):
         if content is None:
             self.send_error(404)
             return
-        self._head(len(content), {"X-Repo-Commit": COMMIT, "ETag": f'"{_etag(content)}"', "Accept-Ranges": "bytes"})
+        request = f"{self.command} {name}"
+        self.server.hears(request)
         if whole:
-            self.server.asked.append(name)
-            self._send(name, content)
+            self._file(content, request)
+        else:
+            self._pause(request)
+            self._about(content)
 
-    def _send(self, name: str, content: bytes) -> None:
+    def _file(self, content: bytes, request: str) -> None:
+        self._about(content)
         self.wfile.write(content[:1])
         self.wfile.flush()
-        if name in self.server.slow:
-            self.server.held.wait(60)
+        self._pause(request)
         self.wfile.write(content[1:])
+
+    def _pause(self, request: str) -> None:
+        if stop := self.server.stops.get(request):
+            stop.wait(60)
+
+    def _about(self, content: bytes) -> None:
+        self._head(len(content), {"X-Repo-Commit": COMMIT, "ETag": f'"{_etag(content)}"', "Accept-Ranges": "bytes"})
 
     def _tree(self) -> list[dict[str, object]]:
         return [
@@ -109,7 +137,7 @@ def serving(files: Mapping[str, bytes]) -> Iterator[Hub]:
     try:
         yield hub
     finally:
-        hub.held.set()
+        hub.go_on()
         hub.shutdown()
         thread.join()
         hub.server_close()

@@ -127,7 +127,7 @@ PRESETS = [
         _bazel_root/cache/repos/
         _bazel_root/install/5bd3fa4cb5d4da2ef5b1b4b5ff4a3c1a/""",
         {f"_bazel_root/{BASE}", f"_bazel_root/{OTHER_BASE}"},
-        {"_bazel_root", "_bazel_root/cache", "_bazel_root/install", f"_bazel_root/{BASE}/execroot"},
+        {"_bazel_root", "_bazel_root/cache", "_bazel_root/install", f"_bazel_root/{OTHER_BASE}/execroot"},
     ),
     Preset(
         "terraform",
