@@ -186,7 +186,7 @@ KEPT = [
         "snapshots",
     ),
     Kept("pip's cache", "http-v2/5/3/\nselfcheck/", "http-v2/5"),
-    Kept("pip's cache", "http/5/3/\nwheels/", "wheels"),
+    Kept("pip's cache", "http/8/9/\nwheels/", "wheels"),
     Kept("npm's cache", "_cacache/content-v2/sha512/\n_cacache/index-v5/14/\n_logs/", "_cacache/content-v2"),
     Kept("a disk cache of Bazel", "ac/\ncas/42/421c619b", "cas"),
     Kept("ccache's cache", "0/b/9dub\n0/stats\n9/5/9221\n9/stats\ntmp/", "9/5"),

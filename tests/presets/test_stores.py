@@ -82,6 +82,11 @@ def test_what_lies_beside_the_caches_of_a_home_is_fine(tmp_path: Path) -> None:
     assert said(tmp_path, tmp_path / "hf/hub", "*--*") == []
 
 
+def test_a_hub_with_a_single_model_is_fine(tmp_path: Path) -> None:
+    build(tmp_path / "root", "models--org--one/")
+    assert said(tmp_path, tmp_path / "root", "*--*") == []
+
+
 def test_names_that_merely_look_alike_are_fine(tmp_path: Path) -> None:
     build(tmp_path / "root", "blobs/\ncas/\n00/\n0/data\ntmp/\nhttp/\ncache/\n.links/\nlibrary/\nREADME\nCACHEDIR.TAG")
     assert said(tmp_path, tmp_path / "root") == []

@@ -34,10 +34,10 @@ def layout_faults(root: RootSpec) -> Iterator[tuple[str, Fault]]:
     if found := _around(root) or _taken_apart(root, parents):
         yield found
         return
-    for parent in parents:
-        if units := units_at(parent):
-            yield from _units_faults(root, parent, units)
-    if len(folders) == 1:
+    known = {parent: units for parent in parents if (units := units_at(parent))}
+    for parent, units in known.items():
+        yield from _units_faults(root, parent, units)
+    if len(folders) == 1 and not known:
         what = f"{show(root.path)} has a single folder, {show(folders[0])}: the whole cache goes at once"
         yield "path", Fault(what, _SINGLE)
 

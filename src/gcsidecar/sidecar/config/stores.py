@@ -52,6 +52,11 @@ def _pointed(setting: str) -> str:
     return f"a folder for each project or job below the root, and the tool pointed into it ({setting})"
 
 
+def _each(path: str) -> str:
+    """A mark of as many alternatives as a hexadecimal digit has."""
+    return "|".join(path.format(digit) for digit in "0123456789abcdef")
+
+
 # What is most particular comes first.
 STORES = (
     Store(
@@ -96,20 +101,10 @@ STORES = (
         "its blobs, refs and snapshots are one unit",
         'as path the hub, with folders: "*--*"',
     ),
-    Store(
-        "pip's cache",
-        ("http-v2|http", "http-v2|wheels|selfcheck"),
-        _BY_HASH,
-        _pointed("PIP_CACHE_DIR, npm_config_cache"),
-    ),
+    Store("pip's cache", (f"http-v2|{_each('http/{}')}",), _BY_HASH, _pointed("PIP_CACHE_DIR")),
     Store("npm's cache", ("_cacache",), _BY_HASH, _pointed("npm_config_cache")),
     Store("a disk cache of Bazel", ("ac", "cas"), _BY_HASH, _pointed("--disk_cache")),
-    Store(
-        "ccache's cache",
-        ("|".join(f"{digit}/stats" for digit in "0123456789abcdef"),),
-        _BY_HASH,
-        _pointed("CCACHE_DIR"),
-    ),
+    Store("ccache's cache", (_each("{}/stats"),), _BY_HASH, _pointed("CCACHE_DIR")),
     Store("Go's build cache", ("00", "ff", "README|trim.txt"), _BY_HASH, _pointed("GOCACHE")),
     Store(
         "Go's module cache",
