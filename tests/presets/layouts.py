@@ -191,9 +191,15 @@ KEPT = [
     Kept("a disk cache of Bazel", "ac/\ncas/42/421c619b", "cas"),
     Kept("ccache's cache", "0/b/9dub\n0/stats\n9/5/9221\n9/stats\ntmp/", "9/5"),
     Kept("Go's build cache", "00/\n01/\nfe/\nff/\nREADME\ntrim.txt", "ff"),
-    Kept("Go's module cache", "cache/download/rsc.io/quote/@v/list\nrsc.io/quote@v1.5.2/quote.go", "rsc.io"),
+    Kept(
+        "Go's module cache",
+        "cache/lock\ncache/download/example.com/m/@v/list\nexample.com/m@v1.0.0/m.go",
+        "example.com",
+    ),
     Kept("a cache of torch inductor", "2w/c2w.py\naotautograd/\nfxgraph/ab/\ntriton/0/", "fxgraph"),
     Kept("the cache of Gradle's dependencies", "8.0/\njars-9/\njournal-1/\nmodules-2/files-2.1/", "modules-2"),
-    Kept("Gradle's home", "caches/8.0/\ndaemon/8.0/\nwrapper/dists/", None),
+    Kept("the cache of Gradle's dependencies", "4.4.1/scripts/\njars-3/\nmodules-2/", "4.4.1"),
+    Kept("Gradle's home", "caches/4.4.1/\ncaches/jars-3/\ncaches/modules-2/\ndaemon/4.4.1/\nnative/", None),
+    Kept("Gradle's home", "caches/8.0/\nwrapper/dists/", None),
     Kept("the home of Hugging Face's tools", "token\nhub/CACHEDIR.TAG\nhub/models--org--name/\nxet/", None),
 ]

@@ -117,13 +117,13 @@ STORES = (
     ),
     Store(
         "the cache of Gradle's dependencies",
-        ("modules-2", "journal-1"),
+        ("modules-2", "jars-*|journal-1"),
         "its subfolders refer to each other",
         _pointed("GRADLE_USER_HOME"),
     ),
     Store(
         "Gradle's home",
-        ("caches", "wrapper/dists"),
+        ("caches", "daemon|native|wrapper/dists"),
         "all dependencies of all projects are in one folder of it",
         f'as path its wrapper/dists, with folders: "*/*"; or {_pointed("GRADLE_USER_HOME")}',
         reaches_below=False,
