@@ -91,7 +91,7 @@ def _signs(dir_fd: int, parts: Sequence[str], *, own: bool) -> Iterator[float]:
     if it is there for the locks of one folder alone (`own`).
     """
     *above, last = parts
-    for _, fd in directories(dir_fd, above):
+    for _, fd in directories(dir_fd, above, strict=True):
         yield from (_sign(fd, lock) for lock in names(fd, last))
         if own:
             yield os.fstat(fd).st_mtime
