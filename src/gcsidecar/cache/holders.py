@@ -122,8 +122,8 @@ class OpenFiles:
             old = now - self._looked_at >= MAX_AGE_SECONDS
             if self._held is None or old or (fresh and self._saved > 0):
                 self._held = self._look()
-                self._looked_at = now
-                self._saved -= self._clock.monotonic() - now
+                self._looked_at = self._clock.monotonic()
+                self._saved -= self._looked_at - now
             return self._held
 
 
