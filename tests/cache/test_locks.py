@@ -227,6 +227,28 @@ def test_what_else_happens_in_a_folder_is_no_trace_of_a_lock(tmp_path: Path) -> 
         evict(root, "a")
 
 
+def test_what_happens_to_the_lock_of_one_folder_is_no_trace_for_another(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a")
+    make_lock(tmp_path, ".locks/a.lock")
+    make_lock(tmp_path, ".locks/b.lock").parent.touch()
+    with opened(tmp_path, lease=LeaseSpec(locks=(".locks/{folder}.lock",))) as root:
+        evict(root, "a")
+
+
+def test_what_was_seen_counts_before_an_older_trace(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    make_folder(tmp_path, "a")
+    lock = make_lock(tmp_path, ".locks/a/1.lock", at=clock.now)
+    with opened(tmp_path, clock=clock, lease=HUB) as root:
+        with process(FLOCK, lock):
+            clock.advance(0.5 * GRACE)
+            assert kept_for(root, "a") == "locked"
+        clock.advance(0.4 * GRACE)
+        assert kept_for(root, "a") == "locked"
+        clock.advance(0.4 * GRACE)
+        assert kept_for(root, "a") == "locked"
+
+
 @pytest.mark.parametrize(("lease", "name"), [(HUB, ".locks/a/1.lock"), (BAZEL, "a/lock")], ids=["beside", "inside"])
 def test_a_lock_taken_between_the_two_looks_brings_the_folder_back(tmp_path: Path, lease: LeaseSpec, name: str) -> None:
     make_folder(tmp_path, "a")
@@ -291,10 +313,12 @@ def test_what_has_a_locks_name_and_is_no_file_holds_the_folder(tmp_path: Path, k
         assert kept_for(root, "a") == "unreadable"
 
 
-def test_a_link_on_the_way_to_the_locks_holds_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [".locks", ".locks/a"])
+def test_a_link_on_the_way_to_the_locks_holds_the_folder(tmp_path: Path, link: str) -> None:
     make_folder(tmp_path, "a")
     (tmp_path / "elsewhere/a").mkdir(parents=True)
-    (tmp_path / ".locks").symlink_to("elsewhere")
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
     with opened(tmp_path, lease=HUB) as root:
         assert kept_for(root, "a") == "unreadable"
 

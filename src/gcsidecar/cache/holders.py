@@ -153,7 +153,9 @@ class _Namespace:
 
     def places(self) -> Iterator[Place]:
         """All that they hold, and all that is mounted: who has a folder itself mounted needs nothing open."""
-        for path in (*self._paths, *self._roots, *map(unescaped, self._mapped), *self._table.points):
+        # Of what is mapped a newline is written as \012, and a backslash as it is: either may be meant.
+        mapped = self._mapped | {unescaped(path) for path in self._mapped}
+        for path in (*self._paths, *self._roots, *mapped, *self._table.points):
             yield from self._table.places(path)
 
 

@@ -90,6 +90,7 @@ def test_a_pattern_of_locks_may_match_all_that_is_in_a_directory(pattern: str) -
         ("[a-z]*", "locks/{folder}.lock"),
         ("*/*", "locks/{folder}.lock"),
         ("*/*", "x/locks/{folder}.lock"),
+        ("[ab]*", "{folder}-locks/x"),
     ],
 )
 def test_a_glob_of_folders_that_covers_the_directory_of_locks_or_leases_is_refused(folders: str, pattern: str) -> None:
