@@ -139,10 +139,12 @@ def test_a_plan_knows_what_was_open_a_moment_ago_and_when_to_look_again(tmp_path
 
 def elsewhere(path: Path, *, of: Path) -> str:
     """What a process does in a namespace of its own to see a directory somewhere else, and there alone."""
-    return (
-        f"import subprocess; subprocess.run(['mount', '--bind', {str(of)!r}, {str(path)!r}], check=True);"
-        f" subprocess.run(['mount', '-t', 'tmpfs', 'none', {str(of)!r}], check=True);"
-    )
+    hides = f"subprocess.run(['mount', '-t', 'tmpfs', 'none', {str(of)!r}], check=True);"
+    return f"{binds(path, of=of)} {hides}"
+
+
+def binds(path: Path, *, of: Path) -> str:
+    return f"import subprocess; subprocess.run(['mount', '--bind', {str(of)!r}, {str(path)!r}], check=True);"
 
 
 ALONE = ["unshare", "--mount", "--propagation", "private"]
@@ -189,7 +191,7 @@ def test_a_container_that_has_the_folder_itself_mounted_holds_it_with_nothing_op
     for name in ("cache/a b", "cache/b", "there"):
         make_folder(tmp_path, name)
     with opened(tmp_path / "cache", in_use=GUARD) as root:
-        with process(elsewhere(tmp_path / "there", of=tmp_path / "cache/a b"), "", under=ALONE):
+        with process(binds(tmp_path / "there", of=tmp_path / "cache/a b"), "", under=ALONE):
             assert kept_for(root, "a b") == "open"
             evict(root, "b")
         evict(root, "a b")
