@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 import needs
 from cache.helpers import make_folder, opened
-from cache.holding import let_go, process
 from cache.test_eviction import evict, kept_for, leftovers
+from cache.users import let_go, process
 from fakes import FakeClock
 from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, look
 from gcsidecar.cache.places import Place

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cache.helpers import make_folder
-from cache.holding import LOCKS, let_go, process
+from cache.users import LOCKS, let_go, process
 from e2e.harness import Sidecar, eventually
 
 if TYPE_CHECKING:
