@@ -126,6 +126,7 @@ NAMES = ["a", "b", "ab", "a-", "-b", ".a", "ba-a"]
 @given(PATHS, st.sampled_from(NAMES))
 @example("*", "ab")
 @example("*/*", "ab")
+@example("*?[ab]", "a")
 def test_wherever_locks_would_lie_in_a_folder_the_pattern_is_refused(glob: str, where: str) -> None:
     assume(folders_fault(glob) is None)
     folders = FolderGlob(glob, LeasePatterns(("{folder}/.lease",)))
