@@ -249,6 +249,22 @@ def test_what_may_not_be_looked_at_counts_as_nothing_found(
         assert as_nobody(try_it) is False
 
 
+@pytest.mark.usefixtures("root_rights")
+@pytest.mark.parametrize(("capabilities", "sees"), [("+fowner", "False"), ("+fowner,+sys_ptrace", "True")])
+def test_a_process_with_more_capabilities_is_seen_with_cap_sys_ptrace_only(
+    tmp_path: Path, capabilities: str, sees: str
+) -> None:
+    code = """if True:
+        import os, sys
+        from gcsidecar.cache.holders import is_open_below
+        print(is_open_below(os.open(sys.argv[1], os.O_RDONLY)))
+    """
+    less = [needs.program("setpriv", "util-linux"), "--inh-caps=-all", f"--bounding-set=-all,{capabilities}"]
+    with process("open(path)", make_folder(tmp_path, "a") / "data"):
+        run = subprocess.run([*less, sys.executable, "-c", code, str(tmp_path / "a")], stdout=-1, text=True, check=True)
+    assert run.stdout.strip() == sees
+
+
 # How often it is looked
 
 
