@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import contextmanager
 from fnmatch import translate
 from typing import TYPE_CHECKING
@@ -50,10 +51,15 @@ def search(dir_fd: int, parts: Sequence[str]) -> list[tuple[str, float]]:
     return found
 
 
-def directories(dir_fd: int, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
+def directories(dir_fd: int, parts: Sequence[str], *, strict: bool = False) -> Iterator[tuple[str, int]]:
     """The directories that a path of globs matches: each one's path, with a slash at its end, and its descriptor.
 
     Each is open until the next is asked for. No parts: the directory itself.
+
+    Args:
+        dir_fd: Where the path begins.
+        parts: The globs.
+        strict: Whether a link in place of a directory is an error; else there is nothing.
 
     Raises:
         OSError: Something on the way can't be read.
@@ -63,9 +69,9 @@ def directories(dir_fd: int, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
         return
     glob, *deeper = parts
     for name in names(dir_fd, glob):
-        with _opened(dir_fd, name) as fd:
+        with _opened(dir_fd, name, strict=strict) as fd:
             if fd is not None:
-                yield from ((f"{name}/{path}", below) for path, below in directories(fd, deeper))
+                yield from ((f"{name}/{path}", below) for path, below in directories(fd, deeper, strict=strict))
 
 
 def mtime_of(dir_fd: int, name: str) -> float | None:
@@ -94,10 +100,15 @@ def names(fd: int, glob: str) -> list[str]:
 
 
 @contextmanager
-def _opened(dir_fd: int, name: str) -> Iterator[int | None]:
+def _opened(dir_fd: int, name: str, *, strict: bool) -> Iterator[int | None]:
     try:
         fd = open_beneath(dir_fd, name, _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        yield None
+        return
+    except NotADirectoryError:
+        if strict and stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            raise
         yield None
         return
     try:

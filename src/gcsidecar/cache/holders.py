@@ -122,8 +122,8 @@ class OpenFiles:
             old = now - self._looked_at >= MAX_AGE_SECONDS
             if self._held is None or old or (fresh and self._saved > 0):
                 self._held = self._look()
-                self._looked_at = now
-                self._saved -= self._clock.monotonic() - now
+                self._looked_at = self._clock.monotonic()
+                self._saved -= self._looked_at - now
             return self._held
 
 
@@ -153,7 +153,9 @@ class _Namespace:
 
     def places(self) -> Iterator[Place]:
         """All that they hold, and all that is mounted: who has a folder itself mounted needs nothing open."""
-        for path in (*self._paths, *self._roots, *map(unescaped, self._mapped), *self._table.points):
+        # Of what is mapped a newline is written as \012, and a backslash as it is: either may be meant.
+        mapped = self._mapped | {unescaped(path) for path in self._mapped}
+        for path in (*self._paths, *self._roots, *mapped, *self._table.points):
             yield from self._table.places(path)
 
 

@@ -91,7 +91,7 @@ def _signs(dir_fd: int, parts: Sequence[str], *, own: bool) -> Iterator[float]:
     if it is there for the locks of one folder alone (`own`).
     """
     *above, last = parts
-    for _, fd in directories(dir_fd, above):
+    for _, fd in directories(dir_fd, above, strict=True):
         yield from (_sign(fd, lock) for lock in names(fd, last))
         if own:
             yield os.fstat(fd).st_mtime
@@ -109,7 +109,7 @@ def _sign(dir_fd: int, name: str) -> float:
     try:
         return _NOW if _is_held(fd) else status.st_mtime
     finally:
-        # This would drop POSIX locks of our own on that file, too; there are none.
+        # This lets go of what was tried. It would drop POSIX locks of our own on that file, too: there are none.
         os.close(fd)
 
 
@@ -126,5 +126,4 @@ def _is_held(fd: int) -> bool:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    fcntl.flock(fd, fcntl.LOCK_UN)
     return False

@@ -18,7 +18,7 @@ from gcsidecar.cache.folder import Folder
 from gcsidecar.cache.guards import Guards
 from gcsidecar.cache.holders import OpenFiles
 from gcsidecar.cache.lease import LeasePatterns
-from gcsidecar.cache.mounts import is_mounted_below
+from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.tally import RootTally
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.disposable import ResourceTracker
 
 STANDBY = "standby"
@@ -58,6 +59,7 @@ class Root:
         wait: Waits so many seconds, or until the process is to end.
         step: Told each step of the eviction protocol.
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
+        reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
         open_files: Tells what processes have open, where the spec asks for it.
 
@@ -77,6 +79,7 @@ class Root:
         wait: Callable[[float], object] = no_wait,
         step: Callable[[str], None] = no_step,
         regretted: Callable[[Regret], object] = _unheard,
+        reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
         open_files: OpenFiles | None = None,
     ) -> None:
@@ -85,6 +88,7 @@ class Root:
         self.priority = spec.priority
         self.min_age_seconds = float(spec.min_age)
         self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
+        self.reaped = reaped
         self._clock, self._dry_run = clock, dry_run
         self._stop, self._wait, self._step = stop, wait, step
         self.fd = _open(spec.path)
@@ -109,6 +113,7 @@ class Root:
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
+        self._mounts = Mounts()
         self._state: StateDirectory | None = None
         self._recovery: Recovery | None = None
         self.active = False
@@ -120,6 +125,7 @@ class Root:
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False
+        self._mounts.close()
         os.close(self.fd)
 
     def check(self) -> None:
@@ -148,8 +154,8 @@ class Root:
             self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
         self.active = self._state.lock()
         if self.active:
-            parked_ttl_seconds = float(self.spec.lease.parked_ttl)
-            self._recovery = Recovery(self._ground(), self.patterns, self._guards, parked_ttl_seconds, self._clock)
+            ttl, lookout = float(self.spec.lease.parked_ttl), self.census.lookout
+            self._recovery = Recovery(self._ground(), self.patterns, lookout, self._guards, ttl, self._clock)
             self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
         return self.active
@@ -176,6 +182,10 @@ class Root:
         self._state.condemned.trim()
         return recovered
 
+    def may_recover(self) -> bool:
+        """Whether there may be something to be done at once: a lease in a parked folder is held no longer."""
+        return bool(self.parked) and self.census.lookout.has_parked_let_go()
+
     def _capacity_bytes(self) -> int:
         """Of the filesystem, or of the root where it has a budget of its own."""
         try:
@@ -191,7 +201,7 @@ class Root:
             self.fd,
             self._state,
             self._reason,
-            is_mounted_below,
+            self._mounts.is_below,
             self.filesystem.settle_seconds,
             self._wait,
             self._stop,
@@ -204,7 +214,7 @@ class Root:
         if folder is not None and folder.identity != (status.st_dev, status.st_ino):
             return "changed"  # what was decided on was another folder, and not as young as this one
         try:
-            leases = self.census.lookout.look(folder_fd, name)
+            leases = self.census.lookout.look_and_reap(folder_fd, name)
             return "leased" if leases.holding else self._guards.reason(folder_fd, name)
         except OSError:
             return "unreadable"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.holders import OpenFiles
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.cache.watch import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
@@ -66,6 +67,11 @@ class Link:
         """A folder came back after its eviction."""
         if self.keeper is not None:
             self.keeper.regretted(regret)
+
+    def reaped(self, reaped: Reaped) -> None:
+        """A lease had ended, and was removed."""
+        if self.keeper is not None:
+            self.keeper.reaped(reaped)
 
 
 class Opened:
@@ -147,6 +153,7 @@ class Opener:
             watch=hints,
             wait=link.wait,
             regretted=link.regretted,
+            reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
             open_files=self._open_files,
         )

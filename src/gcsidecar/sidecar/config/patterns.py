@@ -146,6 +146,6 @@ def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
 
 def _may_be_same(one: str, other: str) -> bool:
     """Whether a character fits both; of two sets of characters that is not worked out."""
-    if len(one) > 1 and len(other) > 1:
+    if "?" in {one, other} or (len(one) > 1 and len(other) > 1):
         return True
     return fnmatchcase(one, other) or fnmatchcase(other, one)
