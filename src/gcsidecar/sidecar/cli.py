@@ -1,6 +1,7 @@
 """The command line: what is asked for, and with which status it ends; the work is done elsewhere.
 
-Status 0: all went well. 1: it can't be done, and stderr says why. 2: the command line itself is wrong.
+Status 0: all went well. 1: it can't be done, and stderr says why. 2: the command line itself is wrong. (`lease run` and
+`lease exec` end as their command does; what is wrong with them is 125.)
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from gcsidecar import __version__
+from gcsidecar.sidecar.lease.flags import add_lease, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +26,8 @@ STDERR = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit status."""
     _open_standard_streams()
-    options = _parser().parse_args(arguments)
+    ours, words = split(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(ours, argparse.Namespace(words=words))
     status: int = options.command(options)
     return status
 
@@ -63,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         )
     _add_web_flags(run)
     _add_healthcheck(commands.add_parser("healthcheck", help="ask a sidecar on this machine whether it is healthy"))
+    lease = commands.add_parser("lease", help="hold a folder, or see who does", description="Leases, for shells.")
+    lease.set_defaults(command=_lease)
+    add_lease(lease)
     return parser
 
 
@@ -127,6 +133,12 @@ def _healthcheck(options: argparse.Namespace) -> int:
         print(f"gcsidecar: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _lease(options: argparse.Namespace) -> int:
+    from gcsidecar.sidecar.lease.actions import act
+
+    return act(options)
 
 
 def _run(options: argparse.Namespace) -> int:
