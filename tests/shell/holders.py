@@ -1,4 +1,7 @@
-"""All kinds of clients as they are really used, each holding a folder until it is told to let go; and a sidecar to ask."""
+"""All kinds of clients as they are really used, each holding a folder until it is told to let go.
+
+And a sidecar, to see what it makes of them.
+"""
 
 from __future__ import annotations
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from importlib import import_module
-from typing import TYPE_CHECKING
 
 from gcsidecar.errors import GcsidecarError
 from gcsidecar.sidecar.lease.flags import FAILED, WITH_COMMAND
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
@@ -28,7 +27,8 @@ def act(options: argparse.Namespace) -> int:
     """Do it; the exit status."""
     action = options.action
     try:
-        status: int = getattr(import_module(_HOME[action]), f"{action}_")(options)
+        __import__(_HOME[action])
+        status: int = getattr(sys.modules[_HOME[action]], f"{action}_")(options)
     except GcsidecarError as error:
         print(f"gcsidecar: {error}", file=sys.stderr)
         return FAILED if action in WITH_COMMAND else 1

@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 # Python ignores these, which a command would inherit.
@@ -38,7 +38,7 @@ class Command:
         OSError: It can't be started.
     """
 
-    def __init__(self, words: Sequence[str], environ: Mapping[str, str], mask: set[signal.Signals]) -> None:
+    def __init__(self, words: list[str], environ: Mapping[str, str], mask: set[signal.Signals]) -> None:
         self.pid = os.posix_spawnp(words[0], words, environ, setsigmask=mask, setsigdef=_IGNORED_HERE)
 
     def wait(self) -> int:
@@ -67,7 +67,6 @@ class Command:
                 return status
             if os.WSTOPSIG(status) in _JOB_CONTROL:
                 _stop_by(os.WSTOPSIG(status))
-
 
 
 @contextlib.contextmanager

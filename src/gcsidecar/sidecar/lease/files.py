@@ -6,12 +6,12 @@ import os
 import stat
 import sys
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from gcsidecar.client.acquiring import acquire
 from gcsidecar.client.errors import LeaseError, LeaseRefusedError
 from gcsidecar.contract import CLIENT_LEASES, MAX_HOLDER_BYTES, decoded
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
@@ -34,7 +34,7 @@ def acquire_(options: argparse.Namespace) -> int:
         _write(lease.file if options.print else _about(lease))
     except OSError as error:
         lease.release()
-        raise LeaseError(f"the lease on {lease.path} is given back, since its name can't be printed: {error.strerror}")
+        raise LeaseError(f"{lease.path}: the lease is given back, as it can't be printed: {error.strerror}") from error
     return 0
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
 
+TYPE_CHECKING = False  # `typing` itself would cost each command 2 ms
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any, NoReturn
 
 # As `env`, `timeout` and `docker run` have it: what is wrong with us is told apart from what the command says.
 FAILED = 125
 WITH_COMMAND = ("run", "exec")
-TIMEOUT_SECONDS = 10.0
+_WIDTH = 110
+TIMEOUT_SECONDS = 30.0
+MAX_TTL_SECONDS = 1e12
 
 
 class Parser(argparse.ArgumentParser):
@@ -30,23 +33,37 @@ class Parser(argparse.ArgumentParser):
         self.exit(self.complaint_status, f"{self.prog}: error: {message}\n")
 
 
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is for us, and the command that follows `--`, where it is one that takes a command."""
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """What is asked for: the `action`, what it needs, and in `words` the command that follows `--`."""
+    ours, words = _split(arguments)
+    options, unknown = _parser().parse_known_args(ours, argparse.Namespace(words=words))
+    if options.action in WITH_COMMAND and not words:
+        options.parser.error("there is no COMMAND; it follows --")
+    if unknown:
+        options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    return options
+
+
+def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is for us, and the command, where it is one that takes a command."""
     ours = list(arguments)
-    if ours[:1] != ["lease"] or ours[1:2] not in ([name] for name in WITH_COMMAND) or "--" not in ours:
+    if ours[:1] not in ([name] for name in WITH_COMMAND) or "--" not in ours:
         return ours, []
     at = ours.index("--")
     return ours[:at], ours[at + 1 :]
 
 
-def add_lease(lease: argparse.ArgumentParser) -> None:
-    """The commands below `gcsidecar lease`, each with `action` set to its name."""
-    commands = lease.add_subparsers(required=True, metavar="COMMAND", dest="action", parser_class=Parser)
+def _parser() -> Parser:
+    lease = Parser(
+        prog="gcsidecar lease", description="Hold a folder of a cache, or see who does.", formatter_class=_formatter
+    )
+    commands = lease.add_subparsers(required=True, metavar="COMMAND", dest="action", prog="gcsidecar lease")
     _add_run(commands)
     _add_exec(commands)
     _add_acquire(commands)
     _add_release(commands)
     _add_list(commands)
+    return lease
 
 
 def _add_run(commands: Any) -> None:
@@ -91,7 +108,7 @@ def _add_acquire(commands: Any) -> None:
         "acquire",
         "take a lease for a script",
         "Take a lease on the folder PATH that holds until it is released; no process of ours stays. Prints how.",
-        'lease=$(gcsidecar lease acquire /cache/jobs/my-project --print) || exit\n  trap \'rm -f "$lease"\' EXIT',
+        "lease=$(gcsidecar lease acquire /cache/jobs/my-project --print) || exit\n  trap 'rm -f \"$lease\"' EXIT",
         "[OPTION]... PATH",
     )
     _add_folder(acquire)
@@ -132,11 +149,17 @@ def _command(commands: Any, name: str, short: str, long: str, example: str, usag
         description=long,
         epilog=f"example:\n  {example}",
         usage=f"gcsidecar lease {name} {usage}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
+    parser.set_defaults(parser=parser)
     if name in WITH_COMMAND:
         parser.complaint_status = FAILED
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Of a width that is known: to ask the terminal for it takes 2 ms, and each command would, help or not."""
+    return argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH)
 
 
 def _add_folder(parser: argparse.ArgumentParser) -> None:
@@ -168,7 +191,7 @@ def _add_env(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_ttl(parser: argparse.ArgumentParser, meaning: str) -> None:
-    parser.add_argument("--ttl", metavar="SECONDS", type=_seconds, default=None, help=meaning)
+    parser.add_argument("--ttl", metavar="SECONDS", type=_lifetime, default=None, help=meaning)
 
 
 def _seconds(text: str) -> float:
@@ -178,6 +201,13 @@ def _seconds(text: str) -> float:
         value = math.nan
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
+    return value
+
+
+def _lifetime(text: str) -> float:
+    value = _seconds(text)
+    if not 0 < value < MAX_TTL_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} s is no time to live")
     return value
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING
 
 from gcsidecar.client.acquiring import acquire
 from gcsidecar.client.errors import LeaseRefusedError
 from gcsidecar.sidecar.lease.command import Command, end_as, signals_held, status_of
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
@@ -53,7 +53,8 @@ def exec_(options: argparse.Namespace) -> int:
 
 def _environ(options: argparse.Namespace, lease: Lease) -> dict[str, str]:
     """The environment of a command: some variables name the folder, or a subfolder that its tool makes by itself."""
-    return {**os.environ, **{name: os.path.join(lease.path, below) if below else lease.path for name, below in options.env}}
+    chosen = {name: os.path.join(lease.path, below) if below else lease.path for name, below in options.env}
+    return {**os.environ, **chosen}
 
 
 def _not_started(program: str, error: OSError) -> int:
