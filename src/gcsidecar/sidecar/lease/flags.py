@@ -37,7 +37,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """What is asked for: the `action`, what it needs, and in `words` the command that follows `--`."""
     ours, words = _split(arguments)
     options, unknown = _parser().parse_known_args(ours, argparse.Namespace(words=words))
-    if options.action in WITH_COMMAND and not words:
+    if options.action in WITH_COMMAND and not any(words[:1]):
         options.parser.error("there is no COMMAND; it follows --")
     if unknown:
         options.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
