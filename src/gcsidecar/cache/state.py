@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -171,6 +172,7 @@ class StateDirectory:
                 opened.callback(os.close, self._fd)
                 self._lock_fd = os.open(LOCK, _FILE_FLAGS, 0o644, dir_fd=self._fd)
                 opened.callback(os.close, self._lock_fd)
+                _set_mode(self._lock_fd, 0o644)
                 self.evicting = Side(self._fd, EVICTING, owner)
                 opened.callback(os.close, self.evicting.fd)
                 self.condemned = Side(self._fd, CONDEMNED, owner)
@@ -262,7 +264,15 @@ def _own_directory(dir_fd: int, name: str, mode: int) -> int:
     if owner not in {os.geteuid(), 0} and os.geteuid() != 0:
         os.close(fd)
         raise PermissionError(errno.EPERM, f"it belongs to user {owner}", name)
+    _set_mode(fd, mode)
     return fd
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    """Give it its mode whatever the umask: clients of any user read the lock."""
+    with contextlib.suppress(OSError):  # another user's, or a filesystem without modes
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+            os.fchmod(fd, mode)
 
 
 def _remedy(error: OSError) -> str:

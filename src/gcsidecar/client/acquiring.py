@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 
-from gcsidecar.client.errors import FolderMissingError, LeaseError
+from gcsidecar.client.errors import FolderMissingError
 from gcsidecar.client.file import put, remove
 from gcsidecar.client.folder import Folder, opened
 from gcsidecar.client.holding import Lease
@@ -112,17 +112,16 @@ class _Acquisition:
         self._made: Folder | None = None
 
     def run(self) -> Lease:
+        lease = None
         try:
             while (lease := self._attempt()) is None:
                 self._patience.pause("it is moved or deleted all the time")
         except OSError as error:
-            self._unmake()
             raise explained(error, self._path) from error
-        except LeaseError:
-            self._unmake()
-            raise
         finally:
             if self._made is not None:
+                if lease is None:
+                    self._unmake(self._made)
                 self._made.close()
         return lease
 
@@ -203,10 +202,10 @@ class _Acquisition:
             self._made.close()
         self._made = folder
 
-    def _unmake(self) -> None:
-        """Remove the folder that we made for a lease that we didn't get: the next client would take it for a hit."""
+    def _unmake(self, folder: Folder) -> None:
+        """Remove the folder that we made for a lease that we don't get: the next client would take it for a hit."""
         try:
-            if self._made is not None and self._made.is_in_place():
+            if folder.is_in_place():
                 os.rmdir(self._path)
         except OSError:  # somebody is in it by now
             pass

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
-    from typing import Self
+    from typing import NoReturn, Self
 
     from gcsidecar.client.folder import Folder
 
@@ -100,8 +100,7 @@ class Lease:
             return
         folder_is_ours, file_is_ours = self._are_ours()
         self._close(folder=False, file=file_is_ours)
-        is_over = not self._lasting and (not self.locked or _is_free(self.folder_fd, name))
-        if is_over and folder_is_ours and os.getpid() == self._pid:
+        if folder_is_ours and os.getpid() == self._pid and not self._lasting and self._is_unheld(name):
             remove(self.folder_fd, name)
         self._close(folder=folder_is_ours, file=False)
 
@@ -115,6 +114,9 @@ class Lease:
 
     def __repr__(self) -> str:
         return f"<Lease on {self.path!r}{'' if self._held else ', released'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a lease can't be copied or sent to another process; send its path, and take another one there")
 
     def __enter__(self) -> Self:
         return self
@@ -139,6 +141,10 @@ class Lease:
         """Whether the descriptors are still the folder's and the file's: some programs close all they don't know."""
         folder, file = self._inodes
         return _is(self.folder_fd, folder), _is(self.lease_fd, file)
+
+    def _is_unheld(self, name: str) -> bool:
+        """Whether nobody else holds it, so far as there is a lock to tell by."""
+        return not self.locked or _is_free(self.folder_fd, name)
 
     def _close(self, *, folder: bool, file: bool) -> None:
         if file:
