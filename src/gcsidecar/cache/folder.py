@@ -50,7 +50,8 @@ class Folder:
         arrived_at: When its name appeared, POSIX seconds; none where that is unknown.
         touched_at: A last use that the filesystem doesn't know: of a lease beside it that could not be written down.
         inner_at: The newest use of a file inside, as of the last measuring.
-        leases: How many hold; `beside` of them lie beside the folder.
+        leases: How many hold; `beside` of them lie beside the folder, `stale_leases` are suspect.
+        dead_leases: How many hold it no longer, and could not be removed.
         lease_at: When the newest was touched; `oldest_lease_at`: the oldest.
         unreadable: Whether its leases could not be looked at: then it is in use.
         disk_bytes: Its size, none until measured; `inodes` likewise.
@@ -63,6 +64,7 @@ class Folder:
         "arrived_at",
         "beside",
         "ctime_ns",
+        "dead_leases",
         "disk_bytes",
         "evicting",
         "home",
@@ -98,6 +100,7 @@ class Folder:
         self.leases = 0
         self.beside = 0
         self.stale_leases = 0
+        self.dead_leases = 0
         self.lease_at = 0.0
         self.oldest_lease_at: float | None = None
         self.unreadable = False
@@ -201,7 +204,8 @@ class Folder:
 
     def new_share(self, now: float) -> Share:
         """What it adds to its root's totals."""
-        return Share(self.state(now), self.disk_bytes, self.inodes, self.leases, self.stale_leases)
+        leases = (self.leases, self.stale_leases, self.dead_leases)
+        return Share(self.state(now), self.disk_bytes, self.inodes, *leases)
 
     def shown(self, now: float) -> FolderShare:
         """It as one of the largest."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from gcsidecar.cache.eviction import Ground, condemn, lock_or_keep, put_back
 from gcsidecar.cache.holders import is_open_below
 from gcsidecar.cache.removal import Removal, remove_tree
-from gcsidecar.cache.state import Slot, decode
-from gcsidecar.contract import MARK
+from gcsidecar.cache.state import EVICTING, Slot, decode
+from gcsidecar.contract import MARK, STATE_DIRECTORY
 from gcsidecar.gc.backoff import Backoff
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from gcsidecar.cache.lease import Lease, LeasePatterns
+    from gcsidecar.cache.lookout import Lookout
     from gcsidecar.cache.removal import RemovalFailure
     from gcsidecar.gc.clock import Clock
 
@@ -53,13 +54,17 @@ class Recovery:
     Args:
         ground: Where.
         patterns: The root's lease patterns.
-        parked_ttl_seconds: When a lease in a parked folder ends, after the later of parking and its last touch.
+        lookout: The root's lookout for leases.
+        parked_ttl_seconds: When a bare lease in a parked folder ends, after the later of parking and its last touch.
         clock: Both clocks.
     """
 
-    def __init__(self, ground: Ground, patterns: LeasePatterns, parked_ttl_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, ground: Ground, patterns: LeasePatterns, lookout: Lookout, parked_ttl_seconds: float, clock: Clock
+    ) -> None:
         self._ground = ground
         self._patterns = patterns
+        self._lookout = lookout
         self._parked_ttl = parked_ttl_seconds
         self._clock = clock
         # Of those that are parked now: an inode that was parked before, or another with its number, starts anew.
@@ -110,24 +115,26 @@ class Recovery:
             os.fchmod(fd, mode & ~MARK)
         if put_back(self._ground, name, slot):
             found.restored.append(name)
-        elif self._is_leased(name, fd):
+        elif self._is_leased(slot, name, fd):
             found.parked.append(name)
         else:
             removal = condemn(self._ground, slot, entry, fd)
             (found.deleted if removal.complete else found.remaining).append(name)
 
-    def _is_leased(self, name: str, fd: int) -> bool:
-        """Whether a parked folder's leases still hold; one inside, where nobody can remove it now, ends by time."""
+    def _is_leased(self, slot: Slot, name: str, fd: int) -> bool:
+        """Whether a parked folder's leases still hold; a bare one inside, which nobody can remove now, ends by time."""
         status, monotonic = os.fstat(fd), self._clock.monotonic()
         key = (status.st_dev, status.st_ino)
         since = self._parked_since.setdefault(key, monotonic)
         self._seen_parked.add(key)
         if self._patterns.beside(self._ground.root_fd, name):
             return True
-        leases = self._patterns.inside(fd)
-        if not leases:
+        leases = self._lookout.look_at_parked(fd, name, f"{STATE_DIRECTORY}/{EVICTING}/{slot.name}/{slot.entry}")
+        if not leases.holding:
             return False
-        return not self._has_expired(leases, status.st_ctime, since, monotonic) or is_open_below(fd)
+        if leases.vouched:
+            return True
+        return not self._has_expired(leases.holding, status.st_ctime, since, monotonic) or is_open_below(fd)
 
     def _has_expired(self, leases: Sequence[Lease], moved_at: float, since: float, monotonic: float) -> bool:
         last = max(moved_at, *(lease.mtime for lease in leases))

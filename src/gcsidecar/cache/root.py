@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.tally import RootTally
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.disposable import ResourceTracker
 
 STANDBY = "standby"
@@ -56,6 +57,7 @@ class Root:
         wait: Waits so many seconds, or until the process is to end.
         step: Told each step of the eviction protocol.
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
+        reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
 
     Raises:
@@ -74,6 +76,7 @@ class Root:
         wait: Callable[[float], object] = no_wait,
         step: Callable[[str], None] = no_step,
         regretted: Callable[[Regret], object] = _unheard,
+        reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
     ) -> None:
         self.spec = spec
@@ -81,6 +84,7 @@ class Root:
         self.priority = spec.priority
         self.min_age_seconds = float(spec.min_age)
         self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
+        self.reaped = reaped
         self._clock, self._dry_run = clock, dry_run
         self._stop, self._wait, self._step = stop, wait, step
         self.fd = _open(spec.path)
@@ -143,7 +147,8 @@ class Root:
             self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
         self.active = self._state.lock()
         if self.active:
-            self._recovery = Recovery(self._ground(), self.patterns, float(self.spec.lease.parked_ttl), self._clock)
+            ttl = float(self.spec.lease.parked_ttl)
+            self._recovery = Recovery(self._ground(), self.patterns, self.census.lookout, ttl, self._clock)
             self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
         return self.active
@@ -169,6 +174,10 @@ class Root:
         self._state.evicting.trim()
         self._state.condemned.trim()
         return recovered
+
+    def may_recover(self) -> bool:
+        """Whether there may be something to be done at once: a lease in a parked folder is held no longer."""
+        return bool(self.parked) and self.census.lookout.has_parked_let_go()
 
     def _capacity_bytes(self) -> int:
         """Of the filesystem, or of the root where it has a budget of its own."""
@@ -198,7 +207,7 @@ class Root:
         if folder is not None and folder.identity != (status.st_dev, status.st_ino):
             return "changed"  # what was decided on was another folder, and not as young as this one
         try:
-            leases = self.census.lookout.look(folder_fd, name)
+            leases = self.census.lookout.look_and_reap(folder_fd, name)
         except OSError:
             return "unreadable"
         return "leased" if leases.holding else None

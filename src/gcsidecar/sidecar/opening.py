@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.cache.watch import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
@@ -65,6 +66,11 @@ class Link:
         """A folder came back after its eviction."""
         if self.keeper is not None:
             self.keeper.regretted(regret)
+
+    def reaped(self, reaped: Reaped) -> None:
+        """A lease had ended, and was removed."""
+        if self.keeper is not None:
+            self.keeper.reaped(reaped)
 
 
 class Opened:
@@ -137,6 +143,7 @@ class Opener:
             watch=hints,
             wait=link.wait,
             regretted=link.regretted,
+            reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
         )
         hints.attach(root)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from gcsidecar.cache.folder import MAX_IDLE
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.tally import State
+from gcsidecar.cache.verdict import End
 from gcsidecar.gc.execution import PAUSED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource
@@ -18,6 +19,8 @@ OTHER = "other"
 SPACE = (Resource.DISK, Resource.INODES, Resource.MEMORY)
 CAPS = (Resource.SIZE, Resource.FOLDERS)
 ROLES = ("active", "standby", "dry-run", "missing", "blocked")
+LEASE_STATES = ("live", "stale", "dead")
+ENDS = tuple(end.value for end in End)
 WATCH_STATES = ("ok", "degraded", "off")
 EVICTION_REASONS = (*(resource.value for resource in Resource), MAX_IDLE)
 # What a collection tells apart and what an operator does: the log has each reason, a metric only those that lead to
@@ -54,7 +57,13 @@ STATE = _listed(
     "What a folder is; of several the first counts: leased (in use), pinned (`keep`), young (`min_age`), idle.",
     tuple(state.value for state in State),
 )
-LEASE_STATE = _listed("state", "Whether a lease was untouched for longer than `lease.ttl`.", ("live", "stale"))
+LEASE_STATE = _listed(
+    "state",
+    "What a lease is: live; stale (no lock and no heartbeat vouches for it, and it was not touched for long); dead (it "
+    "holds nothing any more, and could not be removed).",
+    LEASE_STATES,
+)
+END = _listed("reason", "Why a lease ended: its holder is dead, or its heartbeat stayed away (expired).", ENDS)
 WATCH_STATE = _listed("state", "How directories are watched.", WATCH_STATES)
 ROLE = _listed("role", "What the sidecar is to a root.", ROLES)
 RESOURCE = _listed("resource", "What can run out on a filesystem.", tuple(resource.value for resource in SPACE))
