@@ -114,7 +114,7 @@ def test_a_shell_can_stop_it_and_go_on(folder: Path, tmp_path: Path, suspend: st
     shell.type(f"PS1='ready> '\n{command}{'' if suspend == chr(26) else ' &'}\n")
     shell.await_text("held")
     child = int((tmp_path / "pid").read_text())
-    parent = int(open(f"/proc/{child}/stat").read().rpartition(")")[2].split()[1])
+    parent = int(stat(child)[1])
     # In the background it stops at once, since `cat` reads from the terminal.
     if suspend == "\x1a":
         shell.type(suspend)
@@ -132,9 +132,14 @@ def test_a_shell_can_stop_it_and_go_on(folder: Path, tmp_path: Path, suspend: st
     shell.end()
 
 
-def state(pid: int) -> str:
+def stat(pid: int) -> list[str]:
+    """The fields of `/proc/PID/stat` after the name: state, parent, ..."""
     with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(")")[2].split()[0]
+        return file.read().rpartition(")")[2].split()
+
+
+def state(pid: int) -> str:
+    return stat(pid)[0]
 
 
 def test_nothing_is_left_where_it_is_ended_while_it_waits(folder: Path) -> None:

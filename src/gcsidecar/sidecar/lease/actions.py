@@ -8,6 +8,7 @@ import sys
 
 from gcsidecar.errors import GcsidecarError
 from gcsidecar.sidecar.lease.flags import FAILED, WITH_COMMAND
+from gcsidecar.sidecar.lease.output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def act(options: argparse.Namespace) -> int:
         __import__(_HOME[action])
         status: int = getattr(sys.modules[_HOME[action]], f"{action}_")(options)
     except GcsidecarError as error:
-        print(f"gcsidecar: {error}", file=sys.stderr)
+        complain(error)
         return FAILED if action in WITH_COMMAND else 1
     except KeyboardInterrupt:
         # As any program that does nothing about it ends; a shell's loop ends with it then.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 from fnmatch import fnmatchcase
 
 from gcsidecar.client.acquiring import acquire
 from gcsidecar.client.errors import LeaseError, LeaseRefusedError
 from gcsidecar.contract import CLIENT_LEASES, MAX_HOLDER_BYTES, decoded
+from gcsidecar.sidecar.lease.output import complain, write
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def acquire_(options: argparse.Namespace) -> int:
         lasting=True,
     )
     try:
-        _write(lease.file if options.print else _about(lease))
+        write(lease.file + "\n" if options.print else _about(lease))
     except OSError as error:
         lease.release()
         raise LeaseError(f"{lease.path}: the lease is given back, as it can't be printed: {error.strerror}") from error
@@ -42,12 +42,7 @@ def _about(lease: Lease) -> str:
     lines = [f"{lease.path} is held by {lease.file}", f"end it: gcsidecar lease release {lease.file}"]
     if lease.ttl_seconds is not None:
         lines.append(f"keep it alive, more often than every {lease.ttl_seconds:g} s: touch -c {lease.file}")
-    return "\n".join(lines)
-
-
-def _write(text: str) -> None:
-    """As bytes, since a path need not be text; and at once, so that what fails fails here."""
-    os.write(sys.stdout.fileno(), os.fsencode(text) + b"\n")
+    return "".join(f"{line}\n" for line in lines)
 
 
 def release_(options: argparse.Namespace) -> int:
@@ -57,7 +52,7 @@ def release_(options: argparse.Namespace) -> int:
         try:
             _release(path)
         except LeaseError as error:
-            print(f"gcsidecar: {error}", file=sys.stderr)
+            complain(error)
             status = 1
     return status
 

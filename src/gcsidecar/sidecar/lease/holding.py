@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 
 from gcsidecar.client.acquiring import acquire
 from gcsidecar.client.errors import LeaseRefusedError
 from gcsidecar.sidecar.lease.command import Command, end_as, signals_held, status_of
+from gcsidecar.sidecar.lease.output import complain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,5 +58,5 @@ def _environ(options: argparse.Namespace, lease: Lease) -> dict[str, str]:
 
 
 def _not_started(program: str, error: OSError) -> int:
-    print(f"gcsidecar: {program}: {error.strerror}", file=sys.stderr)
+    complain(f"{program}: {error.strerror}")
     return status_of(error)
