@@ -102,9 +102,13 @@ def status_of(error: OSError) -> int:
 
 
 def _stop_by(number: int) -> None:
-    """Stop as the command did, for the shell that has both as one job; its SIGCONT goes on from here."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
+    """Stop as the command did, for the shell that has both as one job; its SIGCONT goes on from here.
+
+    What the terminal sent may be waiting for us, too: with it and another one we would stop once more after that.
+    """
+    signal.sigtimedwait({number}, 0)
     os.kill(os.getpid(), number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
     signal.pthread_sigmask(signal.SIG_BLOCK, {number})
 
 
