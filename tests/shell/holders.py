@@ -14,7 +14,7 @@ from cache.helpers import opened
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -98,6 +98,6 @@ def kept(path: Path, name: str, **keys: Any) -> str | None:
     return None
 
 
-def lease_files(folder: Path) -> Sequence[str]:
+def lease_files(folder: Path) -> list[str]:
     """The names of the lease files in a folder."""
     return sorted(path.name for path in folder.glob(".lease*"))
