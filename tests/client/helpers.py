@@ -49,13 +49,16 @@ def in_child(function: Callable[[], Any]) -> Any:
 
 
 def _answer_and_exit(writable: int, function: Callable[[], Any]) -> NoReturn:
+    """Never comes back: what pytest has to do at its end is for the parent."""
     try:
-        answer = pickle.dumps((True, function()))
-    except BaseException as error:  # noqa: BLE001 the parent raises it
-        answer = pickle.dumps((False, error))
-    with open(writable, "wb") as pipe:
-        pipe.write(answer)
-    os._exit(0)
+        try:
+            answer = pickle.dumps((True, function()))
+        except BaseException as error:  # noqa: BLE001 the parent raises it
+            answer = pickle.dumps((False, error))
+        with open(writable, "wb") as pipe:
+            pipe.write(answer)
+    finally:
+        os._exit(0)
 
 
 @contextmanager

@@ -116,9 +116,20 @@ def _step(dir_fd: int, name: str, flags: int, *, create: bool) -> tuple[int, boo
     except FileNotFoundError:
         if not create:
             raise
-    created = True
     try:
         os.mkdir(name, dir_fd=dir_fd)
     except FileExistsError:
-        created = False
-    return os.open(name, flags, dir_fd=dir_fd), created
+        return os.open(name, flags, dir_fd=dir_fd), False
+    try:
+        return os.open(name, flags, dir_fd=dir_fd), True
+    except OSError:
+        _remove(dir_fd, name)
+        raise
+
+
+def _remove(dir_fd: int, name: str) -> None:
+    """Remove a directory that was made in vain: the next client would take it for a hit."""
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except OSError:  # it is gone, or somebody is in it by now
+        pass

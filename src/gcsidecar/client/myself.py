@@ -39,16 +39,20 @@ def myself() -> Myself:
     return _known[-1]
 
 
-# Whether locks are real, by device number. Should another filesystem get the number later, the sidecar still judges for
-# itself: it takes a lease for dead only where it knows the locks to be real.
-_locks: dict[int, bool] = {}
+# Whether locks are real, by the numbers of the filesystem: a device number alone is used again after an unmount.
+_locks: dict[tuple[int, int], bool] = {}
 
 
 def locks_are_real_here(fd: int, device: int) -> bool:
-    """Whether locks on the filesystem of an open directory show that a process holds them."""
-    if device not in _locks:
-        _locks[device] = locks_are_real(_kind(fd))
-    return _locks[device]
+    """Whether locks on the filesystem of an open directory show that a process holds them.
+
+    Raises:
+        OSError: It can't be asked.
+    """
+    key = (device, os.fstatvfs(fd).f_fsid)
+    if key not in _locks:
+        _locks[key] = locks_are_real(_kind(fd))
+    return _locks[key]
 
 
 def _kind(fd: int) -> str:
