@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
-from cache.holding import OTHER_BOOT_ID, Process, locked, put
+from cache.leasing import OTHER_BOOT_ID, Process, locked, put
 from fakes import FakeClock
 from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.liveness import SUSPECT_SECONDS, Liveness
-from gcsidecar.cache.reaping import reap
+from gcsidecar.cache.reaping import Fate, reap
 from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.verdict import End, Reaped
 from gcsidecar.contract import MAX_HOLDER_BYTES
@@ -357,16 +357,17 @@ def ended_in(folder: Path) -> Ended:
     return ended
 
 
-def reaped_of(folder: Path, ended: Ended) -> list[Ended]:
+def fate_of(folder: Path, ended: Ended) -> Fate:
     fd = os.open(folder, os.O_RDONLY)
     try:
-        return reap(fd, fd, [ended], time.time())
+        (fate,) = reap(fd, fd, [ended], time.time())
+        return fate
     finally:
         os.close(fd)
 
 
 @pytest.mark.parametrize("what", ["locked again", "replaced", "touched", "gone", "a directory now"])
-def test_a_lease_that_has_changed_since_it_was_judged_is_not_reaped(tmp_path: Path, what: str) -> None:
+def test_a_lease_that_has_changed_since_it_was_judged_is_not_reaped_and_holds(tmp_path: Path, what: str) -> None:
     folder = make_folder(tmp_path, "a")
     lease = put(folder)
     ended = ended_in(folder)
@@ -382,7 +383,7 @@ def test_a_lease_that_has_changed_since_it_was_judged_is_not_reaped(tmp_path: Pa
             if what == "a directory now":
                 lease.mkdir()
         before = folder.stat()
-        assert reaped_of(folder, ended) == []
+        assert fate_of(folder, ended) is (Fate.VANISHED if what == "gone" else Fate.ALIVE)
         assert lease.exists() == (what != "gone")
         assert folder.stat().st_ctime_ns == before.st_ctime_ns
 
@@ -396,7 +397,7 @@ def test_a_lease_with_the_name_of_a_dead_one_is_not_removed_for_it(tmp_path: Pat
     with locked(alive):
         os.rename(alive, folder / ".lease.x")
         swapped = replace(ended, lease=judged(folder).holding[0])
-        assert reaped_of(folder, swapped) == []
+        assert fate_of(folder, swapped) is Fate.ALIVE
         assert (folder / ".lease.x").exists()
 
 

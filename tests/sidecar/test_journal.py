@@ -82,7 +82,7 @@ def test_a_lease_that_was_reaped_is_told_of_with_its_holder(caplog: pytest.LogCa
         "alive_at": NOW - 60,
         "pid": 4711,
         "host": "builder-7",
-        "purpose": r"pip\x0ainstall",
+        "purpose": "\ud800 pip\n",
         "since": NOW - 660,
     }
 

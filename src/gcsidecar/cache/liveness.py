@@ -16,7 +16,7 @@ from gcsidecar.cache.leasefile import boot_id, holder_of, is_held, opened
 from gcsidecar.cache.verdict import End, Ended, Leases
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from gcsidecar.cache.lease import Lease
     from gcsidecar.cache.spec import LeaseSpec
@@ -110,6 +110,13 @@ class Liveness:
         with self._lock:
             self._seen.pop(key, None)
             self._note_locked(key, ())
+
+    def forget_but(self, keys: Collection[str]) -> None:
+        """No other folders are left."""
+        with self._lock:
+            gone = [key for key in self._seen if key not in keys]
+        for key in gone:
+            self.forget(key)
 
     def let_go(self, root_fd: int) -> list[str]:
         """Of all folders with a lease whose lock was held those where it isn't now; cheaper than a look at each."""

@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.liveness import Liveness
-from gcsidecar.cache.reaping import reap
+from gcsidecar.cache.reaping import Fate, reap
 from gcsidecar.cache.spec import LeaseSpec
 from gcsidecar.cache.verdict import Leases, Reaped
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from gcsidecar.cache.filesystem import Filesystem
     from gcsidecar.cache.folder import Folder
@@ -126,18 +126,21 @@ class Lookout:
         """A folder is gone: so are its leases."""
         self._liveness.forget(name)
 
-    def forget_parked(self, path: str) -> None:
-        """A folder is parked no longer."""
-        self._parked.forget(path)
+    def forget_parked_but(self, paths: Collection[str]) -> None:
+        """No other folders are parked now."""
+        self._parked.forget_but(paths)
 
     def _reap(self, fd: int, name: str, leases: Leases) -> Leases:
         """Remove those that have ended; what can't be removed stays among them, and holds nothing."""
         if not leases.ended or not self._root.active:
             return leases
-        gone = reap(fd, self._root.fd, leases.ended, self._clock.time())
-        for ended in gone:
-            self._root.reaped(Reaped(self._root.name, name, ended))
-        return replace(leases, ended=tuple(one for one in leases.ended if one not in gone))
+        fates = list(zip(leases.ended, reap(fd, self._root.fd, leases.ended, self._clock.time()), strict=True))
+        for ended, fate in fates:
+            if fate is Fate.REAPED:
+                self._root.reaped(Reaped(self._root.name, name, ended))
+        alive = tuple(ended.lease for ended, fate in fates if fate is Fate.ALIVE)
+        left = tuple(ended for ended, fate in fates if fate is Fate.LEFT)
+        return replace(leases, holding=(*leases.holding, *alive), ended=left)
 
     def _note_release_beside(self, fd: int, folder: Folder, leases: Leases) -> None:
         """A lease beside the folder left no trace in it: its release is the moment of last use."""

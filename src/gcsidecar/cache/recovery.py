@@ -70,6 +70,7 @@ class Recovery:
         # Of those that are parked now: an inode that was parked before, or another with its number, starts anew.
         self._parked_since: dict[tuple[int, int], float] = {}
         self._seen_parked: set[tuple[int, int]] = set()
+        self._looked_at: set[str] = set()
         self._backoff = Backoff()
 
     def run(self) -> Recovered:
@@ -80,12 +81,14 @@ class Recovery:
         """
         found = Recovered()
         self._seen_parked.clear()
+        self._looked_at.clear()
         with self._ground.state.evicting.occupied() as slots:
             for slot in slots:
                 if not self._ground.stop():
                     self._whole(slot, found)
         if not self._ground.stop():
             self._parked_since = {key: at for key, at in self._parked_since.items() if key in self._seen_parked}
+            self._lookout.forget_parked_but(self._looked_at)
         with self._ground.state.condemned.occupied() as slots:
             for slot in slots:
                 if not self._ground.stop():
@@ -129,9 +132,11 @@ class Recovery:
         self._seen_parked.add(key)
         if self._patterns.beside(self._ground.root_fd, name):
             return True
-        leases = self._lookout.look_at_parked(fd, name, f"{STATE_DIRECTORY}/{EVICTING}/{slot.name}/{slot.entry}")
+        path = f"{STATE_DIRECTORY}/{EVICTING}/{slot.name}/{slot.entry}"
+        leases = self._lookout.look_at_parked(fd, name, path)
         if not leases.holding:
             return False
+        self._looked_at.add(path)
         if leases.vouched:
             return True
         return not self._has_expired(leases.holding, status.st_ctime, since, monotonic) or is_open_below(fd)

@@ -16,7 +16,7 @@ from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folder import Folder
 from gcsidecar.cache.lease import LeasePatterns
-from gcsidecar.cache.mounts import is_mounted_below
+from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
@@ -108,6 +108,7 @@ class Root:
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
+        self._mounts = Mounts()
         self._state: StateDirectory | None = None
         self._recovery: Recovery | None = None
         self.active = False
@@ -119,6 +120,7 @@ class Root:
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False
+        self._mounts.close()
         os.close(self.fd)
 
     def check(self) -> None:
@@ -194,7 +196,7 @@ class Root:
             self.fd,
             self._state,
             self._reason,
-            is_mounted_below,
+            self._mounts.is_below,
             self.filesystem.settle_seconds,
             self._wait,
             self._stop,

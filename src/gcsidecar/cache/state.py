@@ -96,6 +96,23 @@ class Side:
             yield slot
 
     @contextlib.contextmanager
+    def room_for(self, folder: str) -> Iterator[Slot | None]:
+        """An empty slot of ours, or none where a folder of that name lies here already; one look for both.
+
+        Raises:
+            OSError: There is none, and none can be made; or they can't be listed.
+        """
+        lying, free = self._overview()
+        if encode(folder) in lying:
+            yield None
+            return
+        if free is None:
+            free = self._new_name()
+            os.mkdir(free, 0o700, dir_fd=self.fd)
+        with self._opened(free) as slot:
+            yield slot
+
+    @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:
         """All slots with something in them, ours or not; each open until the next is asked for."""
         with contextlib.ExitStack() as stack:
@@ -125,6 +142,18 @@ class Side:
         for name in spare[2 * SPARE_SLOTS :]:
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=self.fd)
+
+    def _overview(self) -> tuple[set[str], str | None]:
+        """All entries, and the name of an empty slot of ours."""
+        lying: set[str] = set()
+        free = None
+        for name in self._names():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(name) as slot:
+                if slot.entry is not None:
+                    lying.add(slot.entry)
+                elif free is None and self._is_mine(name):
+                    free = name
+        return lying, free
 
     def _names(self) -> list[str]:
         with entries_of(self.fd) as entries:

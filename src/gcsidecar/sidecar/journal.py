@@ -108,7 +108,7 @@ def reaped(one: Reaped) -> None:
     values: dict[str, object] = {"lease": shown(ended.lease.path), "why": ended.why.value, "alive_at": ended.alive_at}
     holder = ended.holder
     if holder is not None:
-        values |= {"pid": holder.pid, "host": shown(holder.host), "purpose": shown(holder.purpose), "since": holder.at}
+        values |= {"pid": holder.pid, "host": holder.host, "purpose": holder.purpose, "since": holder.at}
     _lease_log.info("lease-reaped", extra=fields(root=one.root, folder=shown(one.folder), **values))
 
 
