@@ -53,7 +53,7 @@ def test_it_waits_so_long_and_no_longer(folder: Path) -> None:
 def test_its_errors_are_its_own(folder: Path, cache: Path) -> None:
     """Whatever goes wrong is a `LeaseError`, and so a `GcsidecarError`, with a text that says what to do."""
     (cache / "link").symlink_to(folder)
-    for path in (folder / "data", folder / "data" / "f", cache / "link", "/proc/f", ""):
+    for path in (folder / "data", folder / "data" / "f", cache / "link", ""):
         with pytest.raises(gcsidecar.LeaseError, match=r"[;:] .{4}") as error:
             gcsidecar.lease(path)
         assert isinstance(error.value, gcsidecar.GcsidecarError)
