@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import needs
-from cache.holding import put
+from cache.leasing import put
 from e2e.crew import Crew
 from e2e.harness import Sidecar, eventually
 from e2e.prometheus import SCRAPE_SECONDS, Prometheus

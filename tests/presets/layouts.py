@@ -132,11 +132,11 @@ PRESETS = [
     Preset(
         "terraform",
         "terraform",
-        """registry.terraform.io/hashicorp/aws/5.0.0/linux_amd64/terraform-provider-aws_v5.0.0_x5
-        registry.terraform.io/hashicorp/aws/5.0.0/linux_arm64/
-        registry.terraform.io/hashicorp/null/3.2.1/linux_amd64/""",
-        {"registry.terraform.io/hashicorp/aws/5.0.0", "registry.terraform.io/hashicorp/null/3.2.1"},
-        {"registry.terraform.io", "registry.terraform.io/hashicorp/aws/5.0.0/linux_amd64"},
+        """registry.example.org/hashicorp/aws/5.0.0/linux_amd64/terraform-provider-aws_v5.0.0_x5
+        registry.example.org/hashicorp/aws/5.0.0/linux_arm64/
+        registry.example.org/hashicorp/null/3.2.1/linux_amd64/""",
+        {"registry.example.org/hashicorp/aws/5.0.0", "registry.example.org/hashicorp/null/3.2.1"},
+        {"registry.example.org", "registry.example.org/hashicorp/aws/5.0.0/linux_amd64"},
     ),
 ]
 
@@ -174,8 +174,8 @@ KEPT = [
     ),
     Kept(
         "a store of ollama's models",
-        "blobs/sha256-ab12\nmanifests/registry.ollama.ai/library/llama3/latest",
-        "manifests/registry.ollama.ai",
+        "blobs/sha256-ab12\nmanifests/registry.example.org/library/llama3/latest",
+        "manifests/registry.example.org",
     ),
     Kept("a store of ollama's models", "history\nmodels/blobs/sha256-ab12\nmodels/manifests/", None),
     Kept("a Nix store", ".links/\nxmg0zc9vvwxdl4gvrjnba4jh6hm8jw23-hello/bin/hello", ".links"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import shlex
 from pathlib import Path
 
 import pytest
 
-import needs
+from gcsidecar.sidecar.lease.flags import parse
 
 PROJECT = Path(__file__).parent.parent.parent
 PAGES = [*sorted((PROJECT / "config" / "examples").glob("*.yaml")), PROJECT / "docs" / "presets.md"]
@@ -30,8 +29,6 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
 def test_a_command_that_is_shown_is_one(page: str, command: str) -> None:
-    needs.module("gcsidecar.sidecar.lease")
-    parse = importlib.import_module("gcsidecar.sidecar.lease.flags").parse
     options = parse(shlex.split(command)[1:])
     assert options.action == "run"
     assert page != "projects" or options.env or not options.inherit

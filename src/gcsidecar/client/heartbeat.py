@@ -6,6 +6,7 @@ Imported only where a lease has one: `threading` has its price.
 from __future__ import annotations
 
 import os
+import signal
 import threading
 
 _BEATS_A_TTL = 3
@@ -28,7 +29,10 @@ class Heartbeat:
         self._pause_seconds = min(ttl_seconds / _BEATS_A_TTL, threading.TIMEOUT_MAX)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="gcsidecar-heartbeat", daemon=True)
+        # A thread inherits what is blocked. Signals are for others here, who may wait for them (`sigwait`).
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self._thread.start()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def stop(self) -> None:
         """Stop it; afterwards the descriptor is touched no more."""
