@@ -11,6 +11,14 @@ LOCK = "lock"
 CLIENT_LEASES = ".lease.*"
 # Set-user-id means nothing on a directory under Linux, so nobody else sets it: the mark of a condemned folder.
 MARK = 0o4000
+# The filesystems on which the kernel ends a lock (`flock`) with the last process that holds it, and on which every
+# process of this machine sees it. Not FUSE (virtiofs, too), NFS, 9p, CIFS, Ceph, cluster filesystems, nor any kind that
+# isn't known: there a lock may reach no further than one client, and a host that died holds it still, or not. Kinds are
+# named as in `/proc/self/mountinfo`.
+_REAL_LOCKS = frozenset(
+    {"bcachefs", "btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "reiserfs"}
+    | {"rootfs", "squashfs", "tmpfs", "vfat", "xfs", "zfs"}
+)
 # A lease file that says more than this is none of our client's.
 MAX_HOLDER_BYTES = 4096
 # Times in seconds since 1970 and durations are below this.
@@ -20,6 +28,11 @@ _LATEST = 1e12
 _TEXTS = ("boot_id", "host", "purpose")
 _NUMBERS = ("pid", "started", "device", "pid_namespace", "mount_namespace")
 _FORMAT = "gcsidecar"
+
+
+def locks_are_real(kind: str) -> bool:
+    """Whether a lock on a file shows that a process holds it, on filesystems of this kind (`ext4`, `nfs4`, ...)."""
+    return kind in _REAL_LOCKS
 
 
 class Holder:

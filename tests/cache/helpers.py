@@ -44,7 +44,7 @@ def opened(path: Path, *, tracker: Tracker | None = None, active: bool = True, *
     """A root that is open, active and reconciled."""
     options = {
         name: keys.pop(name)
-        for name in ("clock", "step", "stop", "wait", "dry_run", "watch", "regretted", "said")
+        for name in ("clock", "step", "stop", "wait", "dry_run", "watch", "regretted", "reaped", "said")
         if name in keys
     }
     root = Root(spec(path, **keys), tracker or Tracker(), **options)

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
-from gcsidecar.cache.lease import Heartbeats, Lease, LeasePatterns
+from gcsidecar.cache.lease import Lease, LeasePatterns
+from gcsidecar.cache.liveness import Liveness
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -125,26 +126,35 @@ def test_a_way_to_leases_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100), st.booleans()), max_size=8))
 def test_a_lease_is_stale_only_when_both_clocks_say_so(steps: list[tuple[float, float, bool]]) -> None:
     """Each step: so much by the calendar, so much by the other clock, and then perhaps a touch."""
-    beats = Heartbeats(60.0)
-    now = monotonic = seen = mtime = 1000.0
-    beats.stale("a", [Lease(".lease", mtime, inside=True)], now, monotonic)
+    clock = FakeClock(1000.0)
+    liveness = Liveness(TTL, locks_are_real=True, clock=clock)
+    fd, mtime, seen = open_directory(Path("/")), clock.now, clock.mono
+    liveness.judge("a", fd, [Lease(".lease", mtime, inside=True)])
     for calendar, passed, touched in steps:
-        now, monotonic = now + calendar, monotonic + passed
-        if touched and mtime != now:
-            mtime, seen = now, monotonic
+        clock.now, clock.mono = clock.now + calendar, clock.mono + passed
+        if touched and mtime != clock.now:
+            mtime, seen = clock.now, clock.mono
         lease = Lease(".lease", mtime, inside=True)
-        expected = {lease} if now - mtime > 60 and monotonic - seen > 60 else set()
-        assert beats.stale("a", [lease], now, monotonic) == expected
+        stale = clock.now - mtime > 60 and clock.mono - seen > 60
+        judged = liveness.judge("a", fd, [lease])
+        assert (judged.holding, judged.stale, judged.ended) == ((lease,), stale, ())
+    os.close(fd)
 
 
 def test_what_is_released_is_forgotten_and_begins_anew() -> None:
-    beats, lease = Heartbeats(60.0), Lease(".lease", 0.0, inside=True)
-    assert not beats.stale("a", [lease], 1000, 0)
-    assert not beats.stale("a", [], 1000, 50)
-    assert not beats.stale("a", [lease], 1000, 100)
-    assert beats.stale("a", [lease], 1000, 161)
-    beats.forget("a")
-    assert not beats.stale("a", [lease], 1000, 300)
+    clock = FakeClock(1000.0)
+    liveness, lease = Liveness(TTL, locks_are_real=True, clock=clock), Lease(".lease", 0.0, inside=True)
+    fd = open_directory(Path("/"))
+
+    def is_stale_after(seconds: float, *leases: Lease) -> bool:
+        clock.advance(seconds)
+        return liveness.judge("a", fd, leases).stale > 0
+
+    assert not is_stale_after(0, lease)
+    assert not is_stale_after(50)
+    assert not is_stale_after(50, lease)
+    assert is_stale_after(61, lease)
+    os.close(fd)
 
 
 TTL = LeaseSpec(ttl=Seconds(60))

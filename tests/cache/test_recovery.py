@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.helpers import make_folder, opened
+from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.errors import RemovalError
+from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.state import encode
+from gcsidecar.cache.verdict import End, Reaped
 from gcsidecar.contract import MARK
 
 if TYPE_CHECKING:
@@ -145,6 +148,48 @@ def test_a_lease_in_a_parked_folder_never_ends_while_a_process_has_anything_open
         holder.communicate()
         root.recover()
         assert root.parked == frozenset()
+
+
+def test_a_lease_in_a_parked_folder_holds_as_long_as_its_lock_and_no_longer(tmp_path: Path) -> None:
+    clock, reaped = FakeClock(time.time()), list[Reaped]()
+    lease = put(park(tmp_path, lease=None))
+    with opened(tmp_path, clock=clock, reaped=reaped.append) as root:
+        assert root.parked == frozenset(), "nobody held it: a crash of both"
+        lease = put(park(tmp_path, "b", lease=None))
+        with locked(lease):
+            for _ in range(3):
+                advance_and_recover(root, clock, 2 * DAY)
+                assert root.parked == {"b"}
+                assert not root.may_recover()
+        assert root.may_recover(), "at once, and not when it is time to look"
+        root.recover()
+        assert (root.parked, root.may_recover(), root.census.lookout.has_parked_let_go()) == (frozenset(), False, False)
+    assert [(one.folder, one.ended.why) for one in reaped] == [("a", End.DEAD), ("b", End.DEAD)]
+    assert lying(tmp_path, "evicting") == lying(tmp_path, "condemned") == []
+
+
+def test_a_heartbeat_in_a_parked_folder_counts_by_its_own_ttl(tmp_path: Path) -> None:
+    """Its holder has the file open, and touches it wherever it is."""
+    clock = FakeClock(time.time())
+    lease = put(park(tmp_path, lease=None), locked=False, ttl_seconds=3600.0)
+    with opened(tmp_path, clock=clock) as root:
+        for _ in range(60):
+            advance_and_recover(root, clock, 3000)
+            os.utime(lease, (clock.now, clock.now))
+            root.recover()
+        assert root.parked == {"a"}
+        advance_and_recover(root, clock, 3500)
+        assert root.parked == {"a"}
+        advance_and_recover(root, clock, 200)
+        assert root.parked == frozenset()
+
+
+def test_the_ttl_of_the_root_ends_no_lease_that_its_holder_cannot_reach(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    park(tmp_path)
+    with opened(tmp_path, clock=clock, lease=LeaseSpec(ttl=Seconds(60), on_stale="expire")) as root:
+        advance_and_recover(root, clock, 3600)
+        assert root.parked == {"a"}
 
 
 def test_what_cannot_be_opened_stays_parked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cache.helpers import Tracker, make_folder, spec
+from cache.leasing import put
 from fakes import FakeClock
 from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.inotify import Change, ChangeKind
@@ -116,6 +118,20 @@ def test_a_lease_is_seen_within_a_second_and_so_is_its_end(tmp_path: Path, lease
         assert site.root.tally().by_state[State.LEASED].folders == 1
         (tmp_path / lease).unlink()
         assert eventually(lambda: site.leases() == 0)
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_the_death_of_a_holder_is_seen_at_once_with_and_without_a_hint(tmp_path: Path, *, heard: bool) -> None:
+    """Of a file that was opened for reading only no watch tells that it was closed."""
+    folder = make_folder(tmp_path, "a")
+    with at_work(tmp_path) as site:
+        made = put(folder, name="new")
+        fd = os.open(made, os.O_RDWR if heard else os.O_RDONLY)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        made.rename(folder / ".lease.x")
+        assert eventually(lambda: site.leases() == 1)
+        os.close(fd)
+        assert eventually(lambda: site.leases() == 0 and not list(folder.glob(".lease*")), within_seconds=5.0)
 
 
 def test_a_new_folder_arrives_and_is_measured(tmp_path: Path) -> None:

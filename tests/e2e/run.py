@@ -16,6 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import needs
+from cache.leasing import put
 from e2e.crew import Crew
 from e2e.harness import Sidecar, eventually
 from e2e.prometheus import SCRAPE_SECONDS, Prometheus
@@ -158,6 +159,12 @@ class Run:
             folder = make(self.root("stuck") / f"held-{number}", 3 * MIB)
             self._undo.enter_context((folder / "0").open("rb"))
 
+    def _kill_clients(self) -> None:
+        """Two that had leases: these are there, and nobody has them locked; one can't be removed."""
+        folder = self.root("jobs") / "base-tools"
+        change_attribute("+i", put(folder, ".lease.stays"))
+        put(folder, ".lease.goes")
+
     # The processes
 
     def _start(self) -> None:
@@ -192,6 +199,7 @@ class Run:
     def _play(self) -> None:
         self._hire_writers()
         self._overrun_caps()
+        self._kill_clients()
         make(self.root("fresh") / "new", 64 * KIB)
         make(self.root("many") / "small", 4 * KIB, files=20)
         make(self.root("ram") / "idle", MIB)
@@ -203,6 +211,8 @@ class Run:
         eventually(lambda: self._count("regrets_total", root="aged"), "it is a regret")
         eventually(lambda: self._count("eviction_failures_total", root="stubborn"), "an eviction fails")
         eventually(lambda: self._count("leases", state="stale", root="jobs"), "a lease is stale")
+        eventually(lambda: self._count("leases_reaped_total", reason="dead"), "a lease is reaped")
+        eventually(lambda: self._count("leases", state="dead", root="jobs"), "a dead lease can't be removed")
         eventually(lambda: self._count("filesystem_paused", filesystem="stuck"), "an eviction brings nothing")
         self.sidecar.write("roots: [")
         self.sidecar.send(signal.SIGHUP)

@@ -72,6 +72,7 @@ def test_the_answers_name_who_is_concerned(run: Run) -> None:
         'gcsidecar_root_role{role="standby"} == 1': {"shared"},
         'gcsidecar_root_role{role="missing"} == 1': {"later"},
         'gcsidecar_leases{state="stale"} > 0': {"jobs"},
+        'gcsidecar_leases{state="dead"} > 0': {"jobs"},
         "gcsidecar_root_parked_folders > 0": {"counted"},
         "gcsidecar_root_condemned_folders > 0": {"counted"},
         "gcsidecar_regrets_total > 0": {"aged"},

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from gcsidecar.cache.lease import Lease
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.tally import Amount, FolderShare, RootTally, State
+from gcsidecar.cache.verdict import End, Ended, Reaped
+from gcsidecar.contract import Holder
 from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.planning import Candidate, Kept, Want
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
@@ -64,6 +67,7 @@ def tally(*top: FolderShare) -> RootTally:
         unmeasured=1,
         leases=3,
         stale_leases=1,
+        dead_leases=1,
         oldest_lease_at=NOW - 600,
         top=top or (FolderShare("linux/big", State.IDLE, 5 * GIB, 50, NOW - 3600),),
         own_bytes=4096,
@@ -113,6 +117,24 @@ def filesystem(name: str = "jobs", *roots: str) -> FilesystemStatus:
     )
 
 
+def reaped(why: End = End.DEAD) -> Reaped:
+    """A lease of a job that was killed ten minutes after it had taken it."""
+    said = Holder(
+        pid=4711,
+        started=1,
+        boot_id="b",
+        device=2,
+        pid_namespace=3,
+        mount_namespace=4,
+        host="builder-7",
+        purpose="\ud800 pip\n",
+        at=NOW - 660,
+        ttl_seconds=None,
+        locked=True,
+    )
+    return Reaped("jobs", "some/folder", Ended(Lease(".lease.x", NOW - 660, inside=True), why, said, NOW - 60))
+
+
 def status() -> Status:
     """Two roots on one filesystem, and one that isn't there."""
     return Status(
@@ -137,6 +159,7 @@ def metrics(shown: Status | None = None) -> Metrics:
     failed = (Failure("c", OSError("no"), "models"),)
     made.record_collection("jobs", Collection(NOW, (wanted,), evictions, kept, failed))
     made.record_regret(Regret("jobs", "some/folder", NOW - 600, NOW, 3 * GIB))
+    made.record_reaped(reaped())
     made.record_reload(ok=True)
     made.record_reload(ok=False)
     return made

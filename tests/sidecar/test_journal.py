@@ -6,10 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from fakes import NOW, FakeClock
+from gcsidecar.cache.lease import Lease
 from gcsidecar.cache.regrets import Regret
+from gcsidecar.cache.verdict import End, Ended, Reaped
 from gcsidecar.gc.planning import Kept, Plan, Want
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar import journal
+from sidecar.metrics_sample import reaped
 
 if TYPE_CHECKING:
     import pytest
@@ -64,6 +67,31 @@ def test_a_regret_says_how_long_ago_the_folder_went_and_what_it_took(caplog: pyt
     assert events(caplog) == ["regretted"]
     said = vars(caplog.records[0])["fields"]
     assert said == {"root": "jobs", "folder": r"two\x0alines", "evicted_seconds_ago": 60.0, "disk_bytes": 4096}
+
+
+def test_a_lease_that_was_reaped_is_told_of_with_its_holder(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="gcsidecar")
+    journal.reaped(reaped())
+    assert events(caplog) == ["lease-reaped"]
+    said = vars(caplog.records[0])["fields"]
+    assert said == {
+        "root": "jobs",
+        "folder": "some/folder",
+        "lease": ".lease.x",
+        "why": "dead",
+        "alive_at": NOW - 60,
+        "pid": 4711,
+        "host": "builder-7",
+        "purpose": "\ud800 pip\n",
+        "since": NOW - 660,
+    }
+
+
+def test_of_a_bare_lease_that_was_reaped_nobody_knows_the_holder(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="gcsidecar")
+    journal.reaped(Reaped("jobs", "a", Ended(Lease(".lease", 1.0, inside=True), End.EXPIRED, None, 1.0)))
+    said = vars(caplog.records[0])["fields"]
+    assert said == {"root": "jobs", "folder": "a", "lease": ".lease", "why": "expired", "alive_at": 1.0}
 
 
 def test_what_becomes_of_a_history_is_a_warning_where_something_is_wrong(caplog: pytest.LogCaptureFixture) -> None:

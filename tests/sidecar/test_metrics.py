@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsidecar.cache.tally import Amount, FolderShare, State
+from gcsidecar.cache.verdict import End
 from gcsidecar.gc.collection import Collection
 from gcsidecar.gc.planning import Kept
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
@@ -17,7 +18,7 @@ from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.metrics.labels import EVICTION_REASONS
 from gcsidecar.sidecar.stalls import Stall
 from gcsidecar.sidecar.status import FilesystemStatus, HistoryStatus, RootStatus, Status
-from sidecar.metrics_sample import GIB, NOW, eviction, filesystem, metrics, root, status, tally
+from sidecar.metrics_sample import GIB, NOW, eviction, filesystem, metrics, reaped, root, status, tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -271,9 +272,10 @@ def test_a_filesystem_that_is_gone_has_no_series_any_more() -> None:
 
 
 def test_without_a_lease_there_is_no_oldest_one() -> None:
-    process = Process(replace(root(), tally=replace(tally(), leases=0, stale_leases=0, oldest_lease_at=None)))
+    none = replace(tally(), leases=0, stale_leases=0, dead_leases=0, oldest_lease_at=None)
+    process = Process(replace(root(), tally=none))
     assert process.series("gcsidecar_oldest_lease_timestamp_seconds") == {}
-    assert process.series("gcsidecar_leases") == {("jobs", "live"): 0, ("jobs", "stale"): 0}
+    assert process.series("gcsidecar_leases") == {("jobs", "live"): 0, ("jobs", "stale"): 0, ("jobs", "dead"): 0}
 
 
 def test_a_root_has_the_one_role_that_holds() -> None:
@@ -346,8 +348,16 @@ def test_stalls_are_read_at_each_scrape_and_never_in_between() -> None:
         assert found == {"io": expected}
 
 
-def test_stale_leases_are_no_live_ones() -> None:
-    assert Process().series("gcsidecar_leases") == {("jobs", "live"): 2, ("jobs", "stale"): 1}
+def test_stale_leases_are_no_live_ones_and_dead_ones_hold_nothing() -> None:
+    assert Process().series("gcsidecar_leases") == {("jobs", "live"): 2, ("jobs", "stale"): 1, ("jobs", "dead"): 1}
+
+
+def test_leases_that_were_reaped_are_counted_by_why_from_0_on() -> None:
+    process = Process()
+    assert process.series("gcsidecar_leases_reaped_total") == {("dead",): 0, ("expired",): 0}
+    for why in (End.DEAD, End.DEAD, End.EXPIRED):
+        process.metrics.record_reaped(reaped(why))
+    assert process.series("gcsidecar_leases_reaped_total") == {("dead",): 2, ("expired",): 1}
 
 
 def test_a_state_without_folders_is_shown_as_0() -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folder import Folder, Home
 from gcsidecar.cache.listing import FolderGlob
-from gcsidecar.cache.lookout import Leases, Lookout, LookoutHome
+from gcsidecar.cache.lookout import Lookout, LookoutHome
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.tally import RootTally, Totals
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gcsidecar.cache.sizes import TreeSize
+    from gcsidecar.cache.verdict import Leases
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import ResourceTracker
 
@@ -160,7 +161,7 @@ class Census:
             largest = heapq.nlargest(top, self._folders.values(), key=lambda f: (f.disk_bytes or 0, f.name))
             shown = tuple(folder.shown(now) for folder in largest)
             oldest = [f.oldest_lease_at for f in self._folders.values() if f.oldest_lease_at is not None]
-            totals = (self._totals.unmeasured, self._totals.leases, self._totals.stale_leases)
+            totals = (self._totals.unmeasured, *self._totals.by_standing())
         return RootTally(by_state, *totals, min(oldest, default=None), shown, own_bytes)
 
     # What is found
@@ -203,14 +204,14 @@ class Census:
         return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
 
     def _may_have_changed(self, folder: Folder, status: os.stat_result) -> bool:
-        """A folder whose mtime and ctime stand still has the same entries; only heartbeats are touched without that."""
+        """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
         if (folder.mtime_ns, folder.ctime_ns) != (status.st_mtime_ns, status.st_ctime_ns):
             return True
         if folder.identity != (status.st_dev, status.st_ino) or folder.unreadable:
             return True
-        beats = self.lookout.beats and folder.leases > 0
+        leased = folder.leases > 0 or folder.dead_leases > 0
         recent = status.st_ctime > self._clock.time() - RECENT_SECONDS
-        return beats or recent or not self._root.patterns.shows_in_mtime
+        return leased or recent or not self._root.patterns.shows_in_mtime
 
     def refresh_beside(self) -> None:
         """Look anew at each folder beside which a lease came or went, with one listing for all.
@@ -232,6 +233,15 @@ class Census:
             for _ in range(ATTEMPTS):
                 if self._refreshed(name, beside=beside):
                     return
+
+    def look_at_locks(self, pause_seconds: float) -> None:
+        """Look anew at folders with a lease that somebody held by a lock, and holds no longer.
+
+        Args:
+            pause_seconds: Nothing is done sooner than so long after the last time.
+        """
+        for name in self.lookout.let_go(pause_seconds):
+            self.refresh(name)
 
     def gone(self, name: str) -> None:
         """The directory that had this name is deleted or elsewhere: what has it now arrived anew, and is not watched.
@@ -430,7 +440,7 @@ class Census:
 def _set_leases(folder: Folder, leases: Leases) -> None:
     folder.leases = len(leases.holding)
     folder.beside = sum(not lease.inside for lease in leases.holding)
-    folder.stale_leases = leases.stale
+    folder.stale_leases, folder.dead_leases = leases.stale, len(leases.ended)
     times = [lease.mtime for lease in leases.holding]
     folder.oldest_lease_at = min(times, default=None)
-    folder.lease_at = max([folder.lease_at, *times])
+    folder.lease_at = max([folder.lease_at, *times, *(ended.alive_at for ended in leases.ended)])

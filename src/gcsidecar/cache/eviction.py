@@ -118,8 +118,9 @@ def _evict(ground: Ground, name: str, fd: int) -> Removal:
     mode = stat.S_IMODE(os.fstat(fd).st_mode)
     _keep_if(ground.reason(fd, name), name)
     try:
-        _keep_if("parked" if name in ground.state.evicting.entries() else None, name)
-        with ground.state.evicting.empty() as slot:
+        with ground.state.evicting.room_for(name) as slot:
+            if slot is None:
+                raise DisposableInUseError(f"{name}: parked", reason="parked")
             _move_out(ground, name, fd, slot, mode)
             return _decide(ground, name, fd, slot, mode)
     except OSError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gcsidecar.cache.syscalls import FILESYSTEM_NAMES, filesystem_type
+from gcsidecar.contract import locks_are_real
 
 # Other hosts see these, and a rename here may reach their view late.
 _SHARED = frozenset({"nfs", "cifs", "smb2", "smb", "ceph", "fuse", "9p"})
@@ -26,6 +27,7 @@ class Filesystem:
         reclaim_seconds: How long it may take to give back what was deleted.
         settle_seconds: How long another host's view of it may lag; 0 where no other host sees it.
         in_memory: Whether what lies on it is memory.
+        locks_are_real: Whether all of this machine sees a lock on it, and the kernel ends it with its holder.
     """
 
     device: int
@@ -33,6 +35,7 @@ class Filesystem:
     reclaim_seconds: float
     settle_seconds: float
     in_memory: bool
+    locks_are_real: bool
 
 
 def filesystem_of(fd: int, device: int) -> Filesystem:
@@ -49,4 +52,5 @@ def filesystem_of(fd: int, device: int) -> Filesystem:
         _RECLAIM_SECONDS.get(kind, 0.0),
         _SETTLE_SECONDS if kind in _SHARED else 0.0,
         kind in {"tmpfs", "ramfs"},
+        locks_are_real(kind),
     )

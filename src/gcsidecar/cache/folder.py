@@ -35,6 +35,9 @@ class Home(Protocol):
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it for reasons beyond the folder's own, or none."""
 
+    def held_until(self, folder: Folder, reason: str) -> float | None:
+        """When to look again at what it holds back, POSIX seconds, or none."""
+
     def trusted_now(self, now: float) -> float:
         """The time of the calendar, but never ahead of the clock that doesn't jump."""
 
@@ -50,7 +53,8 @@ class Folder:
         arrived_at: When its name appeared, POSIX seconds; none where that is unknown.
         touched_at: A last use that the filesystem doesn't know: of a lease beside it that could not be written down.
         inner_at: The newest use of a file inside, as of the last measuring.
-        leases: How many hold; `beside` of them lie beside the folder.
+        leases: How many hold; `beside` of them lie beside the folder, `stale_leases` are suspect.
+        dead_leases: How many hold it no longer, and could not be removed.
         lease_at: When the newest was touched; `oldest_lease_at`: the oldest.
         unreadable: Whether its leases could not be looked at: then it is in use.
         disk_bytes: Its size, none until measured; `inodes` likewise.
@@ -63,6 +67,7 @@ class Folder:
         "arrived_at",
         "beside",
         "ctime_ns",
+        "dead_leases",
         "disk_bytes",
         "evicting",
         "home",
@@ -98,6 +103,7 @@ class Folder:
         self.leases = 0
         self.beside = 0
         self.stale_leases = 0
+        self.dead_leases = 0
         self.lease_at = 0.0
         self.oldest_lease_at: float | None = None
         self.unreadable = False
@@ -158,7 +164,7 @@ class Folder:
             self.home.name,
             self.home.priority,
             keep,
-            self.young_until if keep == State.YOUNG else None,
+            self._kept_until(keep),
             MAX_IDLE if self._is_overdue(last_used, now) else None,
             self,
         )
@@ -187,6 +193,11 @@ class Folder:
             return state.value
         return "obstacle" if self.obstacle is not None else self.home.holds_back(self)
 
+    def _kept_until(self, reason: str | None) -> float | None:
+        if reason == State.YOUNG:
+            return self.young_until
+        return None if reason is None else self.home.held_until(self, reason)
+
     def _is_overdue(self, last_used: float, now: float) -> bool:
         limit = self.home.max_idle_seconds
         return limit is not None and self.home.trusted_now(now) - last_used > limit
@@ -201,7 +212,8 @@ class Folder:
 
     def new_share(self, now: float) -> Share:
         """What it adds to its root's totals."""
-        return Share(self.state(now), self.disk_bytes, self.inodes, self.leases, self.stale_leases)
+        leases = (self.leases, self.stale_leases, self.dead_leases)
+        return Share(self.state(now), self.disk_bytes, self.inodes, *leases)
 
     def shown(self, now: float) -> FolderShare:
         """It as one of the largest."""

@@ -1,21 +1,30 @@
 """Leases by file: which names mean that a folder is in use, and which of them are there now.
 
-It looks and judges; it never opens a lease file, never follows a link, and what it can't read it raises.
+It finds and never judges: no lease file is opened here, no link followed, and what it can't read it raises.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.beside import Backwards, by_parent
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.globs import compiled, is_wild, literal, mtime_of, search
+from gcsidecar.cache.globs import compiled, literal, search
+from gcsidecar.contract import CLIENT_LEASES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
 PLACEHOLDER = "{folder}"
+Version = tuple[int, int, int, int]
+
+
+def version_of(status: os.stat_result) -> Version:
+    """What changes with any change of a file's content, or when another file takes its name."""
+    return status.st_ino, status.st_ctime_ns, status.st_mtime_ns, status.st_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +35,18 @@ class Lease:
         path: Where it is: relative to the folder if `inside`, else to the root.
         mtime: When its holder last touched it, POSIX seconds.
         inside: Whether it lies in the folder and moves with it.
+        version: Tells this file as it is from any other (inode, ctime, mtime, size), where it may be one of our client:
+            a file in the folder, by such a name and no empty one. None for all others, which only their mtimes tell of.
     """
 
     path: str
     mtime: float
     inside: bool
+    version: Version | None = None
 
 
 class LeasePatterns:
-    """The compiled lease patterns of a root.
+    """The compiled lease patterns of a root; leases of our client count whatever the patterns are.
 
     Args:
         patterns: Relative to the root, each with `{folder}` once, as the config has checked them.
@@ -46,10 +58,8 @@ class LeasePatterns:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
-        here = [p for p in inside if "/" not in p]
-        self._here = compiled(here)
-        self._here_literal = [p for p in here if not is_wild(p)]
-        self._here_wild = len(self._here_literal) < len(here)
+        self._here = compiled([*(p for p in inside if "/" not in p), CLIENT_LEASES])
+        self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
         self.shows_in_mtime = not self._deeper
         self._beside = [p for p in patterns if not p.startswith(f"{PLACEHOLDER}/")]
@@ -73,10 +83,11 @@ class LeasePatterns:
         Raises:
             OSError: It can't be read; it is in use then.
         """
-        found = dict(self._found_here(folder_fd))
-        for parts in self._deeper:
-            found.update(search(folder_fd, parts))
-        return [Lease(path, mtime, inside=True) for path, mtime in found.items()]
+        found = self._found_here(folder_fd)
+        if self._deeper:
+            deeper = {path: mtime for parts in self._deeper for path, mtime in search(folder_fd, parts)}
+            found.extend(Lease(path, mtime, inside=True) for path, mtime in deeper.items())
+        return found
 
     def beside(self, root_fd: int, folder: str) -> list[Lease]:
         """The leases beside a folder, by its name; the folder itself need not be there.
@@ -98,12 +109,19 @@ class LeasePatterns:
             found.update(name for name in folders if name not in found and _beside(self._asked, root_fd, name))
         return found
 
-    def _found_here(self, folder_fd: int) -> list[tuple[str, float]]:
-        names: list[str] = self._here_literal
-        if self._here_wild:
-            with entries_of(folder_fd) as entries:
-                names = [entry.name for entry in entries if self._here.match(entry.name)]
-        return [(name, mtime) for name in names if (mtime := mtime_of(folder_fd, name)) is not None]
+    def _found_here(self, folder_fd: int) -> list[Lease]:
+        with entries_of(folder_fd) as entries:
+            names = [entry.name for entry in entries if self._here.match(entry.name)]
+        return [lease for name in names if (lease := self._lease(folder_fd, name)) is not None]
+
+    def _lease(self, folder_fd: int, name: str) -> Lease | None:
+        """The lease of that name in a folder, unless it was released since it was listed."""
+        try:
+            status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        ours = stat.S_ISREG(status.st_mode) and status.st_size > 0 and self._clients.match(name) is not None
+        return Lease(name, status.st_mtime, inside=True, version=version_of(status) if ours else None)
 
 
 def _beside(patterns: Sequence[str], root_fd: int, folder: str) -> list[Lease]:
@@ -111,33 +129,3 @@ def _beside(patterns: Sequence[str], root_fd: int, folder: str) -> list[Lease]:
     for pattern in patterns:
         found.update(search(root_fd, pattern.replace(PLACEHOLDER, literal(folder)).split("/")))
     return [Lease(path, mtime, inside=False) for path, mtime in found.items()]
-
-
-class Heartbeats:
-    """When each lease file was last seen to change, so that a jump of the calendar's clock expires nothing.
-
-    A lease is stale once its mtime is older than `ttl_seconds`, and it was also seen unchanged for as long by the
-    monotonic clock.
-    """
-
-    def __init__(self, ttl_seconds: float) -> None:
-        self.ttl_seconds = ttl_seconds
-        self._seen: dict[str, dict[str, tuple[float, float]]] = {}
-
-    def stale(self, folder: str, leases: Sequence[Lease], now: float, monotonic: float) -> set[Lease]:
-        """Judge all leases of a folder, and remember having seen them; those that are there no longer are forgotten."""
-        known, seen = self._seen.get(folder, {}), {}
-        for lease in leases:
-            mtime, since = known.get(lease.path, (lease.mtime, monotonic))
-            seen[lease.path] = (lease.mtime, since if mtime == lease.mtime else monotonic)
-        self._seen[folder] = seen
-        if not seen:
-            del self._seen[folder]
-        return {lease for lease in leases if self._is_stale(lease.mtime, seen[lease.path][1], now, monotonic)}
-
-    def forget(self, folder: str) -> None:
-        """Forget all leases of a folder."""
-        self._seen.pop(folder, None)
-
-    def _is_stale(self, mtime: float, since: float, now: float, monotonic: float) -> bool:
-        return now - mtime > self.ttl_seconds and monotonic - since > self.ttl_seconds

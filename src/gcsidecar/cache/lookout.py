@@ -1,46 +1,45 @@
-"""The lookout for leases: which hold a folder now, which have gone stale, and what is left to do where one has ended.
+"""The lookout for leases: finds those of a folder, has them judged, and does what is left to do where one has ended.
 
-It sees the disk and judges; what is known of folders is the census's.
+What is known of folders is the census's.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import threading
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.lease import Heartbeats, Lease, LeasePatterns
+from gcsidecar.cache.liveness import Liveness
+from gcsidecar.cache.reaping import Fate, reap
+from gcsidecar.cache.spec import LeaseSpec
+from gcsidecar.cache.verdict import Leases, Reaped
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from gcsidecar.cache.filesystem import Filesystem
     from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.lease import LeasePatterns
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.gc.clock import Clock
+
+
+# A look at all locks takes so small a part of the time at most, however often it is asked for.
+COST_FACTOR = 100.0
 
 
 class LookoutHome(Protocol):
     """What the lookout needs of its root."""
 
     fd: int
+    name: str
     spec: RootSpec
+    filesystem: Filesystem
     patterns: LeasePatterns
     active: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Leases:
-    """The leases of one folder, judged.
-
-    Attributes:
-        holding: Those that hold it.
-        stale: How many of these are stale, and hold it all the same.
-        expired: Those that no longer hold it, and are to be reaped.
-    """
-
-    holding: tuple[Lease, ...]
-    stale: int
-    expired: tuple[Lease, ...]
+    reaped: Callable[[Reaped], object]
 
 
 class Lookout:
@@ -54,14 +53,11 @@ class Lookout:
     def __init__(self, root: LookoutHome, clock: Clock) -> None:
         self._root = root
         self._clock = clock
-        self._lock = threading.Lock()
-        ttl = root.spec.lease.ttl
-        self._heartbeats = Heartbeats(ttl) if ttl is not None else None
-
-    @property
-    def beats(self) -> bool:
-        """Whether leases are kept alive by touching them, which leaves no trace in the folder's own times."""
-        return self._heartbeats is not None
+        real = root.filesystem.locks_are_real
+        self._liveness = Liveness(root.spec.lease, locks_are_real=real, clock=clock)
+        # In a parked folder a bare lease is out of its holder's reach: only `lease.parked_ttl` ends it.
+        self._parked = Liveness(LeaseSpec(), locks_are_real=real, clock=clock)
+        self._asked_at, self._asked_seconds = -math.inf, 0.0
 
     def look(self, folder_fd: int, name: str, *, beside: bool = True) -> Leases:
         """The leases of a folder now; those `beside` it, too, unless it is known that there are none.
@@ -71,60 +67,86 @@ class Lookout:
         """
         patterns = self._root.patterns
         found = [*patterns.inside(folder_fd), *(patterns.beside(self._root.fd, name) if beside else ())]
-        if self._heartbeats is None:
-            return Leases(tuple(found), 0, ())
-        now, monotonic = self._clock.time(), self._clock.monotonic()
-        with self._lock:
-            stale = self._heartbeats.stale(name, found, now, monotonic)
-        if self._root.spec.lease.on_stale == "keep":
-            return Leases(tuple(found), len(stale), ())
-        return Leases(tuple(lease for lease in found if lease not in stale), 0, tuple(stale))
+        return self._liveness.judge(name, folder_fd, found)
+
+    def look_and_reap(self, folder_fd: int, name: str, *, beside: bool = True) -> Leases:
+        """The same, with those that have ended reaped, if this sidecar acts on the root.
+
+        Raises:
+            OSError: They can't be looked at: then it is in use.
+        """
+        return self._reap(folder_fd, name, self.look(folder_fd, name, beside=beside))
 
     def look_after(self, fd: int, name: str, known: Folder | None, *, beside: bool) -> Leases | None:
-        """The leases of a folder, those that have expired reaped; none where they can't be looked at."""
+        """The leases of a folder, those that have ended reaped; none where they can't be looked at."""
         try:
             leases = self.look(fd, name, beside=beside)
         except FileNotFoundError:
             raise
         except OSError:
             return None
-        if leases.expired and self._root.active:
-            self._reap(fd, leases)
+        left = self._reap(fd, name, leases)
         if known is not None:
             self._note_release_beside(fd, known, leases)
-        return leases
+        return left
+
+    def look_at_parked(self, fd: int, name: str, path: str) -> Leases:
+        """The leases in a parked folder, those that have ended reaped.
+
+        Args:
+            fd: The folder.
+            name: What it is called.
+            path: Where it lies, from the root.
+
+        Raises:
+            OSError: They can't be looked at: then it is in use.
+        """
+        leases = self._parked.judge(path, fd, self._root.patterns.inside(fd))
+        return self._reap(fd, name, leases)
+
+    def let_go(self, pause_seconds: float) -> list[str]:
+        """Folders with a lease whose lock was held and is no longer; none sooner than so long after the last time.
+
+        It costs so little that holders are found dead at once where it matters, whatever hints there are: the kernel
+        tells nobody that a lock was dropped.
+        """
+        began = self._clock.monotonic()
+        if began < self._asked_at + max(pause_seconds, COST_FACTOR * self._asked_seconds):
+            return []
+        found = self._liveness.let_go(self._root.fd)
+        self._asked_at = self._clock.monotonic()
+        self._asked_seconds = self._asked_at - began
+        return found
+
+    def has_parked_let_go(self) -> bool:
+        """Whether a lease in a parked folder lost its lock."""
+        return bool(self._parked.let_go(self._root.fd))
 
     def forget(self, name: str) -> None:
         """A folder is gone: so are its leases."""
-        if self._heartbeats is not None:
-            with self._lock:
-                self._heartbeats.forget(name)
+        self._liveness.forget(name)
 
-    def _reap(self, fd: int, leases: Leases) -> None:
-        """Remove expired leases, and leave the folder as it was last used: by its holder's last sign of life."""
-        before = os.fstat(fd)
-        ended = [lease for lease in leases.expired if self._end(lease, fd if lease.inside else self._root.fd)]
-        if not ended:
-            return
-        last = max(before.st_mtime_ns, *(int(lease.mtime * 1e9) for lease in ended))
-        with contextlib.suppress(OSError):
-            os.utime(fd, ns=(before.st_atime_ns, min(last, int(self._clock.time() * 1e9))))
+    def forget_parked_but(self, paths: Collection[str]) -> None:
+        """No other folders are parked now."""
+        self._parked.forget_but(paths)
 
-    def _end(self, lease: Lease, dir_fd: int) -> bool:
-        """Remove a lease, unless its holder has touched it after all."""
-        try:
-            if os.stat(lease.path, dir_fd=dir_fd, follow_symlinks=False).st_mtime != lease.mtime:
-                return False
-            os.unlink(lease.path, dir_fd=dir_fd)
-        except OSError:
-            return False
-        return True
+    def _reap(self, fd: int, name: str, leases: Leases) -> Leases:
+        """Remove those that have ended; what can't be removed stays among them, and holds nothing."""
+        if not leases.ended or not self._root.active:
+            return leases
+        fates = list(zip(leases.ended, reap(fd, self._root.fd, leases.ended, self._clock.time()), strict=True))
+        for ended, fate in fates:
+            if fate is Fate.REAPED:
+                self._root.reaped(Reaped(self._root.name, name, ended))
+        alive = tuple(ended.lease for ended, fate in fates if fate is Fate.ALIVE)
+        left = tuple(ended for ended, fate in fates if fate is Fate.LEFT)
+        return replace(leases, holding=(*leases.holding, *alive), ended=left)
 
     def _note_release_beside(self, fd: int, folder: Folder, leases: Leases) -> None:
         """A lease beside the folder left no trace in it: its release is the moment of last use."""
         # One that expired was not released: its holder's last sign of life counts.
-        beside = sum(not lease.inside for lease in (*leases.holding, *leases.expired))
-        if beside >= folder.beside:
+        there = (*leases.holding, *(ended.lease for ended in leases.ended))
+        if sum(not lease.inside for lease in there) >= folder.beside:
             return
         now = self._clock.time()
         folder.touched_at = now

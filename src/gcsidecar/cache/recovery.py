@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING
 from gcsidecar.cache.eviction import Ground, condemn, lock_or_keep, put_back
 from gcsidecar.cache.holders import is_open_below
 from gcsidecar.cache.removal import Removal, remove_tree
-from gcsidecar.cache.state import Slot, decode
-from gcsidecar.contract import MARK
+from gcsidecar.cache.state import EVICTING, Slot, decode
+from gcsidecar.contract import MARK, STATE_DIRECTORY
 from gcsidecar.gc.backoff import Backoff
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gcsidecar.cache.guards import Guards
     from gcsidecar.cache.lease import Lease, LeasePatterns
+    from gcsidecar.cache.lookout import Lookout
     from gcsidecar.cache.removal import RemovalFailure
     from gcsidecar.gc.clock import Clock
 
@@ -53,18 +55,31 @@ class Recovery:
     Args:
         ground: Where.
         patterns: The root's lease patterns.
-        parked_ttl_seconds: When a lease in a parked folder ends, after the later of parking and its last touch.
+        lookout: The root's lookout for leases.
+        guards: What beside leases holds a folder there.
+        parked_ttl_seconds: When a bare lease in a parked folder ends, after the later of parking and its last touch.
         clock: Both clocks.
     """
 
-    def __init__(self, ground: Ground, patterns: LeasePatterns, parked_ttl_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        ground: Ground,
+        patterns: LeasePatterns,
+        lookout: Lookout,
+        guards: Guards,
+        parked_ttl_seconds: float,
+        clock: Clock,
+    ) -> None:
         self._ground = ground
         self._patterns = patterns
+        self._lookout = lookout
+        self._guards = guards
         self._parked_ttl = parked_ttl_seconds
         self._clock = clock
         # Of those that are parked now: an inode that was parked before, or another with its number, starts anew.
         self._parked_since: dict[tuple[int, int], float] = {}
         self._seen_parked: set[tuple[int, int]] = set()
+        self._looked_at: set[str] = set()
         self._backoff = Backoff()
 
     def run(self) -> Recovered:
@@ -75,12 +90,14 @@ class Recovery:
         """
         found = Recovered()
         self._seen_parked.clear()
+        self._looked_at.clear()
         with self._ground.state.evicting.occupied() as slots:
             for slot in slots:
                 if not self._ground.stop():
                     self._whole(slot, found)
         if not self._ground.stop():
             self._parked_since = {key: at for key, at in self._parked_since.items() if key in self._seen_parked}
+            self._lookout.forget_parked_but(self._looked_at)
         with self._ground.state.condemned.occupied() as slots:
             for slot in slots:
                 if not self._ground.stop():
@@ -110,24 +127,28 @@ class Recovery:
             os.fchmod(fd, mode & ~MARK)
         if put_back(self._ground, name, slot):
             found.restored.append(name)
-        elif self._is_leased(name, fd):
+        elif self._is_leased(slot, name, fd) or self._guards.reason(fd, name) is not None:
             found.parked.append(name)
         else:
             removal = condemn(self._ground, slot, entry, fd)
             (found.deleted if removal.complete else found.remaining).append(name)
 
-    def _is_leased(self, name: str, fd: int) -> bool:
-        """Whether a parked folder's leases still hold; one inside, where nobody can remove it now, ends by time."""
+    def _is_leased(self, slot: Slot, name: str, fd: int) -> bool:
+        """Whether a parked folder's leases still hold; a bare one inside, which nobody can remove now, ends by time."""
         status, monotonic = os.fstat(fd), self._clock.monotonic()
         key = (status.st_dev, status.st_ino)
         since = self._parked_since.setdefault(key, monotonic)
         self._seen_parked.add(key)
         if self._patterns.beside(self._ground.root_fd, name):
             return True
-        leases = self._patterns.inside(fd)
-        if not leases:
+        path = f"{STATE_DIRECTORY}/{EVICTING}/{slot.name}/{slot.entry}"
+        leases = self._lookout.look_at_parked(fd, name, path)
+        if not leases.holding:
             return False
-        return not self._has_expired(leases, status.st_ctime, since, monotonic) or is_open_below(fd)
+        self._looked_at.add(path)
+        if leases.vouched:
+            return True
+        return not self._has_expired(leases.holding, status.st_ctime, since, monotonic) or is_open_below(fd)
 
     def _has_expired(self, leases: Sequence[Lease], moved_at: float, since: float, monotonic: float) -> bool:
         last = max(moved_at, *(lease.mtime for lease in leases))

@@ -15,8 +15,10 @@ from gcsidecar.cache.errors import RemovalError, RootUnavailableError
 from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.guards import Guards
+from gcsidecar.cache.holders import OpenFiles
 from gcsidecar.cache.lease import LeasePatterns
-from gcsidecar.cache.mounts import is_mounted_below
+from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.tally import RootTally
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.disposable import ResourceTracker
 
 STANDBY = "standby"
@@ -56,7 +59,9 @@ class Root:
         wait: Waits so many seconds, or until the process is to end.
         step: Told each step of the eviction protocol.
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
+        reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
+        open_files: Tells what processes have open, where the spec asks for it.
 
     Raises:
         RootUnavailableError: It can't be opened; try again later.
@@ -74,13 +79,16 @@ class Root:
         wait: Callable[[float], object] = no_wait,
         step: Callable[[str], None] = no_step,
         regretted: Callable[[Regret], object] = _unheard,
+        reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
+        open_files: OpenFiles | None = None,
     ) -> None:
         self.spec = spec
         self.name = spec.name
         self.priority = spec.priority
         self.min_age_seconds = float(spec.min_age)
         self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
+        self.reaped = reaped
         self._clock, self._dry_run = clock, dry_run
         self._stop, self._wait, self._step = stop, wait, step
         self.fd = _open(spec.path)
@@ -98,12 +106,14 @@ class Root:
             raise RootUnavailableError(f"{spec.path}: {error.strerror}; it is tried again") from error
         self.in_memory = self.filesystem.in_memory
         self.patterns = LeasePatterns(spec.lease.files)
+        self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
         self._began = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
+        self._mounts = Mounts()
         self._state: StateDirectory | None = None
         self._recovery: Recovery | None = None
         self.active = False
@@ -115,6 +125,7 @@ class Root:
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False
+        self._mounts.close()
         os.close(self.fd)
 
     def check(self) -> None:
@@ -143,7 +154,8 @@ class Root:
             self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
         self.active = self._state.lock()
         if self.active:
-            self._recovery = Recovery(self._ground(), self.patterns, float(self.spec.lease.parked_ttl), self._clock)
+            ttl, lookout = float(self.spec.lease.parked_ttl), self.census.lookout
+            self._recovery = Recovery(self._ground(), self.patterns, lookout, self._guards, ttl, self._clock)
             self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
         return self.active
@@ -170,6 +182,10 @@ class Root:
         self._state.condemned.trim()
         return recovered
 
+    def may_recover(self) -> bool:
+        """Whether there may be something to be done at once: a lease in a parked folder is held no longer."""
+        return bool(self.parked) and self.census.lookout.has_parked_let_go()
+
     def _capacity_bytes(self) -> int:
         """Of the filesystem, or of the root where it has a budget of its own."""
         try:
@@ -185,7 +201,7 @@ class Root:
             self.fd,
             self._state,
             self._reason,
-            is_mounted_below,
+            self._mounts.is_below,
             self.filesystem.settle_seconds,
             self._wait,
             self._stop,
@@ -198,10 +214,10 @@ class Root:
         if folder is not None and folder.identity != (status.st_dev, status.st_ino):
             return "changed"  # what was decided on was another folder, and not as young as this one
         try:
-            leases = self.census.lookout.look(folder_fd, name)
+            leases = self.census.lookout.look_and_reap(folder_fd, name)
+            return "leased" if leases.holding else self._guards.reason(folder_fd, name)
         except OSError:
             return "unreadable"
-        return "leased" if leases.holding else None
 
     def evict(self, folder: Folder) -> None:
         """Take a folder away by the protocol.
@@ -227,7 +243,7 @@ class Root:
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
 
-        While it isn't known yet when it arrived, it may be young.
+        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried.
         """
         if not self.active and not self._dry_run:
             return STANDBY
@@ -235,7 +251,11 @@ class Root:
             return "parked"
         if self.chronicle.may_be_young(folder):
             return State.YOUNG
-        return "newest" if folder.name in self._newest_names() else None
+        return "newest" if folder.name in self._newest_names() else self._guards.holds_back(folder.name)
+
+    def held_until(self, folder: Folder, reason: str) -> float | None:
+        """When to look again at what it holds back, POSIX seconds; none: that shows otherwise."""
+        return self._guards.ends_at(folder.name, reason)
 
     def _newest_names(self) -> frozenset[str]:
         count = self.spec.keep_newest

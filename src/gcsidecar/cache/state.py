@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,23 @@ class Side:
             yield slot
 
     @contextlib.contextmanager
+    def room_for(self, folder: str) -> Iterator[Slot | None]:
+        """An empty slot of ours, or none where a folder of that name lies here already; one look for both.
+
+        Raises:
+            OSError: There is none, and none can be made; or they can't be listed.
+        """
+        lying, free = self._overview()
+        if encode(folder) in lying:
+            yield None
+            return
+        if free is None:
+            free = self._new_name()
+            os.mkdir(free, 0o700, dir_fd=self.fd)
+        with self._opened(free) as slot:
+            yield slot
+
+    @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:
         """All slots with something in them, ours or not; each open until the next is asked for."""
         with contextlib.ExitStack() as stack:
@@ -124,6 +142,18 @@ class Side:
         for name in spare[2 * SPARE_SLOTS :]:
             with contextlib.suppress(OSError):
                 os.rmdir(name, dir_fd=self.fd)
+
+    def _overview(self) -> tuple[set[str], str | None]:
+        """All entries, and the name of an empty slot of ours."""
+        lying: set[str] = set()
+        free = None
+        for name in self._names():
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(name) as slot:
+                if slot.entry is not None:
+                    lying.add(slot.entry)
+                elif free is None and self._is_mine(name):
+                    free = name
+        return lying, free
 
     def _names(self) -> list[str]:
         with entries_of(self.fd) as entries:
@@ -171,6 +201,7 @@ class StateDirectory:
                 opened.callback(os.close, self._fd)
                 self._lock_fd = os.open(LOCK, _FILE_FLAGS, 0o644, dir_fd=self._fd)
                 opened.callback(os.close, self._lock_fd)
+                _set_mode(self._lock_fd, 0o644)
                 self.evicting = Side(self._fd, EVICTING, owner)
                 opened.callback(os.close, self.evicting.fd)
                 self.condemned = Side(self._fd, CONDEMNED, owner)
@@ -262,7 +293,15 @@ def _own_directory(dir_fd: int, name: str, mode: int) -> int:
     if owner not in {os.geteuid(), 0} and os.geteuid() != 0:
         os.close(fd)
         raise PermissionError(errno.EPERM, f"it belongs to user {owner}", name)
+    _set_mode(fd, mode)
     return fd
+
+
+def _set_mode(fd: int, mode: int) -> None:
+    """Give it its mode whatever the umask: clients of any user read the lock."""
+    with contextlib.suppress(OSError):  # another user's, or a filesystem without modes
+        if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
+            os.fchmod(fd, mode)
 
 
 def _remedy(error: OSError) -> str:

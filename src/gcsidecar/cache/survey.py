@@ -29,6 +29,8 @@ _ENDED = object()
 
 RECONCILE_SECONDS = 60.0
 RECONCILE_UNWATCHED_SECONDS = 5.0
+# Leases that were locked are asked so often whether they still are.
+LOCKS_SECONDS = 1.0
 # A new or changed folder is measured once it has been quiet for so long; one in use, now and then.
 QUIET_SECONDS = 2.0
 GROWING_SECONDS = 30.0
@@ -124,7 +126,7 @@ class Survey:
             self._wake.wait(IDLE_SECONDS)
 
     def _follow(self, surveyed: Surveyed) -> None:
-        """Look at what hints have named."""
+        """Look at what hints have named, and for locks that were dropped, of which there is no hint."""
         noted, census = surveyed.hints.take(), surveyed.root.census
         if noted.everything:
             surveyed.reconcile_at = 0.0
@@ -139,6 +141,7 @@ class Survey:
                 surveyed.reconcile_at = 0.0
         for name, arrived in noted.changed.items():
             self._schedule(surveyed, name, 0.0 if arrived else QUIET_SECONDS)
+        census.look_at_locks(LOCKS_SECONDS)
         census.grow_up()
 
     def _schedule(self, surveyed: Surveyed, name: str, delay_seconds: float) -> None:

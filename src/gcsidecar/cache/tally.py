@@ -50,7 +50,8 @@ class RootTally:
         by_state: For every state, folders and sizes.
         unmeasured: Folders whose size isn't known yet.
         leases: Lease files that hold.
-        stale_leases: Lease files untouched for longer than `lease.ttl`.
+        stale_leases: Of these the suspect ones: nobody vouches for them, and they were not touched for long.
+        dead_leases: Lease files that hold no longer, and could not be removed.
         oldest_lease_at: When the oldest lease was last touched, POSIX seconds; none without leases.
         top: The largest folders, largest first, at most `top_folders`.
         own_bytes: What `.gcsidecar/` itself takes.
@@ -60,6 +61,7 @@ class RootTally:
     unmeasured: int = 0
     leases: int = 0
     stale_leases: int = 0
+    dead_leases: int = 0
     oldest_lease_at: float | None = None
     top: tuple[FolderShare, ...] = ()
     own_bytes: int = 0
@@ -74,6 +76,7 @@ class Share:
     inodes: int
     leases: int
     stale_leases: int
+    dead_leases: int
 
 
 class Totals:
@@ -86,6 +89,7 @@ class Totals:
         self.unmeasured = 0
         self.leases = 0
         self.stale_leases = 0
+        self.dead_leases = 0
 
     def replace(self, old: Share | None, new: Share | None) -> None:
         """Take off what a folder was, and add what it is."""
@@ -104,6 +108,10 @@ class Totals:
         """How many folders there are."""
         return sum(self._folders.values())
 
+    def by_standing(self) -> tuple[int, int, int]:
+        """Leases that hold, how many of them are suspect, and those that hold no longer."""
+        return self.leases, self.stale_leases, self.dead_leases
+
     def by_state(self) -> dict[State, Amount]:
         """The totals of each state."""
         return {state: Amount(self._folders[state], self._bytes[state], self._inodes[state]) for state in State}
@@ -115,3 +123,4 @@ class Totals:
         self.unmeasured += sign * (share.disk_bytes is None)
         self.leases += sign * share.leases
         self.stale_leases += sign * share.stale_leases
+        self.dead_leases += sign * share.dead_leases

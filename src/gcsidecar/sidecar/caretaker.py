@@ -52,6 +52,9 @@ class Caretaker:
             for root in self._roots:
                 if not root.active and self._activate(root):
                     came_back |= self._recover(root)
+            for root in self._roots:
+                if root.may_recover():
+                    came_back |= self._recover(root)
         if monotonic >= self._recover_at:
             self._recover_at = monotonic + RECOVER_SECONDS
             for root in self._roots:

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.recovery import Recovered
     from gcsidecar.cache.regrets import Regret
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.collection import Collection, Eviction, Failure
     from gcsidecar.gc.planning import Kept, Plan
 
 _log = logging.getLogger("gcsidecar.collection")
+_lease_log = logging.getLogger("gcsidecar.leases")
 _history_log = logging.getLogger("gcsidecar.history")
 
 # So many folders are named where there may be very many.
@@ -98,6 +100,16 @@ def regretted(regret: Regret) -> None:
             disk_bytes=regret.disk_bytes,
         ),
     )
+
+
+def reaped(one: Reaped) -> None:
+    """A lease had ended although its file was there, and was removed: whose it was by its own word, and why."""
+    ended = one.ended
+    values: dict[str, object] = {"lease": shown(ended.lease.path), "why": ended.why.value, "alive_at": ended.alive_at}
+    holder = ended.holder
+    if holder is not None:
+        values |= {"pid": holder.pid, "host": holder.host, "purpose": holder.purpose, "since": holder.at}
+    _lease_log.info("lease-reaped", extra=fields(root=one.root, folder=shown(one.folder), **values))
 
 
 def history(root: str, event: str, problem: str) -> None:

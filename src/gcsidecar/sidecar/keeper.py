@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.root import Root
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.planning import Measurements, Plan
@@ -45,6 +46,8 @@ STOP_SECONDS = 0.6
 PUBLISH_COST_FACTOR = 10.0
 # So often at most the figures of the filesystem are renewed in the middle of a collection, which may take minutes.
 FIGURES_SECONDS = 1.0
+# While something is scarce, leases that were locked are asked so often whether they still are.
+LOCKS_SCARCE_SECONDS = 0.1
 
 
 class Keeper:
@@ -122,6 +125,11 @@ class Keeper:
         self._metrics.record_regret(regret)
         journal.regretted(regret)
 
+    def reaped(self, reaped: Reaped) -> None:
+        """A lease had ended, and was removed; called from any thread."""
+        self._metrics.record_reaped(reaped)
+        journal.reaped(reaped)
+
     # Its life
 
     def start(self) -> None:
@@ -170,6 +178,8 @@ class Keeper:
         try:
             measurements, thresholds = self._collector.measure()
             crossed = wants(measurements, thresholds)
+            if crossed:
+                self._look_at_locks()
             self._publish(measurements, thresholds, scarce=bool(crossed))
             if self._occasion.arises(crossed):
                 self._plan_and_execute()
@@ -177,6 +187,11 @@ class Keeper:
             self._unmeasured(error)
             return RETRY_SECONDS
         return self._collector.interval_seconds(measurements, thresholds)
+
+    def _look_at_locks(self) -> None:
+        """What a dead holder kept may go at once; the kernel tells nobody that a lock was dropped."""
+        for root in self._roots:
+            root.census.look_at_locks(LOCKS_SCARCE_SECONDS)
 
     def _plan_and_execute(self) -> None:
         plan = self._collector.plan()

@@ -20,8 +20,10 @@ from gcsidecar.sidecar.log import fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gcsidecar.cache.holders import OpenFiles
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.cache.watch import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
@@ -66,6 +68,11 @@ class Link:
         if self.keeper is not None:
             self.keeper.regretted(regret)
 
+    def reaped(self, reaped: Reaped) -> None:
+        """A lease had ended, and was removed."""
+        if self.keeper is not None:
+            self.keeper.reaped(reaped)
+
 
 class Opened:
     """A root that is open, with all that belongs to it."""
@@ -93,16 +100,25 @@ class Opener:
         watcher: The process's one watcher.
         opened: Told of the root, in this thread.
         clock: Both clocks.
+        open_files: Tells what processes have open.
         dry_run: Whether nothing may be changed on disk.
     """
 
     def __init__(
-        self, spec: RootSpec, watcher: Watcher, opened: Callable[[Opened], None], clock: Clock, *, dry_run: bool
+        self,
+        spec: RootSpec,
+        watcher: Watcher,
+        opened: Callable[[Opened], None],
+        clock: Clock,
+        open_files: OpenFiles,
+        *,
+        dry_run: bool,
     ) -> None:
         self.spec = spec
         self.problem: str | None = None
         self.tried = threading.Event()
         self._watcher, self._opened, self._clock, self._dry_run = watcher, opened, clock, dry_run
+        self._open_files = open_files
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name=f"open-{spec.name}", daemon=True).start()
 
@@ -137,7 +153,9 @@ class Opener:
             watch=hints,
             wait=link.wait,
             regretted=link.regretted,
+            reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
+            open_files=self._open_files,
         )
         hints.attach(root)
         return Opened(Surveyed(root, hints), link)

@@ -147,16 +147,6 @@ def test_a_symlink_to_a_system_directory_is_no_root(tmp_path: Path) -> None:
     assert what == f'"{tmp_path}/a" leads to a place where "/var/lib" is a directory of the system'
 
 
-@pytest.mark.parametrize(("store", "tool"), [("http-v2", "pip"), ("_cacache", "npm")])
-def test_a_root_that_is_a_tools_own_store_is_a_warning(tmp_path: Path, store: str, tool: str) -> None:
-    root = directory(tmp_path, "a")
-    directory(root, store)
-    directory(root, "wheels")
-    (problem,) = problems(tmp_path, roots(root) + OFF)
-    assert problem.severity == "warning"
-    assert problem.what == f'"{root}" looks like a cache of {tool}: all of it is in "{store}" and goes at once'
-
-
 def test_a_root_with_a_single_folder_is_a_warning(tmp_path: Path) -> None:
     root = directory(tmp_path, "a")
     directory(root, "only")

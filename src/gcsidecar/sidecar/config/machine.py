@@ -18,7 +18,7 @@ from msgspec import structs
 from gcsidecar.gc.pressure import Level
 from gcsidecar.sidecar.config.addresses import AddressError, parse_address
 from gcsidecar.sidecar.config.checks import overlap_fault
-from gcsidecar.sidecar.config.layout import layout_fault
+from gcsidecar.sidecar.config.layout import layout_faults
 from gcsidecar.sidecar.config.nodes import join
 from gcsidecar.sidecar.config.patterns import Fault
 from gcsidecar.sidecar.config.places import normalised, path_fault, place_fault
@@ -128,8 +128,8 @@ def _root(config: Config, draft: Draft, found: _Found, homes: Collection[str]) -
     if found.root.last_used == "atime" and found.is_noatime:
         what = "is atime, but the root is on a mount with noatime, which records no reads"
         yield draft.problem(join(found.key, "last_used"), Fault(what, "mtime, or a mount with relatime"))
-    if fault := layout_fault(found.root):
-        yield draft.warning(key, fault)
+    for name, fault in layout_faults(found.root):
+        yield draft.warning(join(found.key, name), fault)
 
 
 def _access_fault(path: str, *, dry_run: bool) -> Fault | None:

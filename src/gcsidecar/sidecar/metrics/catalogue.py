@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.sidecar.metrics.evictions import EVICTIONS
 from gcsidecar.sidecar.metrics.filesystems import CAPS, FILESYSTEMS
+from gcsidecar.sidecar.metrics.leases import REAPED
 from gcsidecar.sidecar.metrics.process import PROCESS
 from gcsidecar.sidecar.metrics.roots import ROOTS
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 CHAPTERS: dict[str, tuple[Metric, ...]] = {
     "Filesystems": FILESYSTEMS,
-    "Roots": ROOTS,
+    "Roots": (*ROOTS, REAPED),
     "Caps of roots": CAPS,
     "Evictions": EVICTIONS,
     "The sidecar itself": PROCESS,

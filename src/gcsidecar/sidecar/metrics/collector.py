@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
 from gcsidecar.sidecar.metrics.evictions import RECLAIMED_LATE, of_collection, of_eviction, of_regret
+from gcsidecar.sidecar.metrics.leases import of_reaped
 from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
 from gcsidecar.sidecar.metrics.process import HISTORY_DROPPED, HISTORY_SET_ASIDE, RELOAD_FAILURES, RELOADS
 from gcsidecar.sidecar.metrics.view import view
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gcsidecar.cache.regrets import Regret
+    from gcsidecar.cache.verdict import Reaped
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.sidecar.metrics.metric import Metric
     from gcsidecar.sidecar.metrics.view import View
@@ -71,6 +73,10 @@ class Metrics:
     def record_regret(self, regret: Regret) -> None:
         """Count a folder that came back after it was evicted."""
         self._ledger.enter(of_regret(regret))
+
+    def record_reaped(self, reaped: Reaped) -> None:
+        """Count a lease that was removed, since it had ended."""
+        self._ledger.enter(of_reaped(reaped))
 
     def record_reload(self, *, ok: bool) -> None:
         """Count that the config was read anew, and whether it was accepted."""

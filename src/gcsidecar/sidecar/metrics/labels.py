@@ -6,8 +6,11 @@ No absolute path and no lease's name is ever one, and no value stands for the su
 from __future__ import annotations
 
 from gcsidecar.cache.folder import MAX_IDLE
+from gcsidecar.cache.holders import OPEN
+from gcsidecar.cache.locks import LOCKED
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.tally import State
+from gcsidecar.cache.verdict import End
 from gcsidecar.gc.execution import PAUSED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource
@@ -18,12 +21,14 @@ OTHER = "other"
 SPACE = (Resource.DISK, Resource.INODES, Resource.MEMORY)
 CAPS = (Resource.SIZE, Resource.FOLDERS)
 ROLES = ("active", "standby", "dry-run", "missing", "blocked")
+LEASE_STATES = ("live", "stale", "dead")
+ENDS = tuple(end.value for end in End)
 WATCH_STATES = ("ok", "degraded", "off")
 EVICTION_REASONS = (*(resource.value for resource in Resource), MAX_IDLE)
 # What a collection tells apart and what an operator does: the log has each reason, a metric only those that lead to
 # something else to be done. A root has a series for each, so they are few.
 KEPT_REASONS = {
-    "leased": ("leased", "in-use", "parked"),
+    "leased": ("leased", "in-use", "parked", LOCKED, OPEN),
     "pinned": ("pinned",),
     "young": ("young",),
     "newest": ("newest",),
@@ -54,7 +59,13 @@ STATE = _listed(
     "What a folder is; of several the first counts: leased (in use), pinned (`keep`), young (`min_age`), idle.",
     tuple(state.value for state in State),
 )
-LEASE_STATE = _listed("state", "Whether a lease was untouched for longer than `lease.ttl`.", ("live", "stale"))
+LEASE_STATE = _listed(
+    "state",
+    "What a lease is: live; stale (no lock and no heartbeat vouches for it, and it was not touched for long); dead (it "
+    "holds nothing any more, and could not be removed).",
+    LEASE_STATES,
+)
+END = _listed("reason", "Why a lease ended: its holder is dead, or its heartbeat stayed away (expired).", ENDS)
 WATCH_STATE = _listed("state", "How directories are watched.", WATCH_STATES)
 ROLE = _listed("role", "What the sidecar is to a root.", ROLES)
 RESOURCE = _listed("resource", "What can run out on a filesystem.", tuple(resource.value for resource in SPACE))
@@ -66,9 +77,10 @@ EVICTION_REASON = _listed(
 )
 KEPT_REASON = _listed(
     "reason",
-    "Why a folder was kept: leased, pinned, young or newest (`keep_newest`); no-size (it would bring nothing of what "
-    "is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a mount or missing rights stand "
-    "in the way); other (it is under way or changed meanwhile, or another sidecar acts there).",
+    "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count), pinned, young or newest "
+    "(`keep_newest`); no-size (it would bring nothing of what is scarce); backed-off (it failed a moment ago, or "
+    "eviction is paused); obstacle (a mount or missing rights stand in the way); other (it is under way or changed "
+    "meanwhile, or another sidecar acts there).",
     tuple(KEPT_REASONS),
 )
 PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))

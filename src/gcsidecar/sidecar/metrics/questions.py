@@ -143,7 +143,21 @@ QUESTIONS: dict[str, tuple[Question, ...]] = {
             "time() - gcsidecar_oldest_lease_timestamp_seconds",
             "Seconds since it was touched; no lease's name is a label.",
         ),
-        _wrong("Where are stale ones?", 'gcsidecar_leases{state="stale"} > 0', "There are none without a `lease.ttl`."),
+        _wrong(
+            "Where are stale ones?",
+            'gcsidecar_leases{state="stale"} > 0',
+            "No lock and no heartbeat vouches for them, and they are old; they hold all the same.",
+        ),
+        _wrong(
+            "Where can't dead ones be removed?",
+            'gcsidecar_leases{state="dead"} > 0',
+            "They hold nothing; the sidecar lacks the rights, or may not act there.",
+        ),
+        _wrong(
+            "Which holders ended without releasing theirs?",
+            "increase(gcsidecar_leases_reaped_total[1h]) > 0",
+            "The log names each.",
+        ),
         _wrong(
             "Where is a folder parked?",
             "gcsidecar_root_parked_folders > 0",

@@ -52,10 +52,11 @@ def of_histories(value: Callable[[HistoryStatus], float]) -> Reader:
 
 
 def of_leases(view: View) -> Series:
-    """Live and stale leases of each root that is open; the stale ones are among those that hold."""
+    """The leases of each root that is open, by state; the stale ones are among those that hold."""
     for name, tally in _tallies(view):
         yield (name, "live"), max(0, tally.leases - tally.stale_leases)
         yield (name, "stale"), tally.stale_leases
+        yield (name, "dead"), tally.dead_leases
 
 
 def of_folders(value: Callable[[FolderShare], float]) -> Reader:
@@ -135,9 +136,10 @@ def counted(name: str, names: Callable[[Status], list[str]], *reasons: str) -> R
     return read
 
 
-def counted_by_process(name: str) -> Reader:
-    """The counter `name`, from 0 on."""
-    return lambda view: [((), view.books.counts.get(name, {}).get((), 0.0))]
+def counted_by_process(name: str, *reasons: str) -> Reader:
+    """The counter `name`, from 0 on; by `reasons`."""
+    keys: tuple[tuple[str, ...], ...] = tuple((reason,) for reason in reasons) or ((),)
+    return lambda view: [(key, view.books.counts.get(name, {}).get(key, 0.0)) for key in keys]
 
 
 def observed(name: str, buckets: tuple[float, ...], names: Callable[[Status], list[str]]) -> Reader:

@@ -72,8 +72,10 @@ ROOTS = (
     ),
     _gauge(
         "gcsidecar_leases",
-        "Leases that hold folders of a root: live, or stale (untouched for longer than lease.ttl; kept all the same "
-        "where lease.on_stale says so). None is ever stale without a ttl.",
+        "Leases of a root. Those that hold folders are live, or stale: untouched for longer than lease.ttl (for a day, "
+        "where that isn't set) with no lock and no heartbeat of their own to vouch for them; they hold all the same. A "
+        "dead one holds nothing: its holder ended without releasing it, or its time is over, and it could not be "
+        "removed (missing rights, dry run, or another sidecar acts here).",
         of_leases,
         'gcsidecar_leases{state="stale"} > 0',
         labels.LEASE_STATE,
