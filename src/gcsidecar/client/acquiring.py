@@ -165,8 +165,10 @@ class _Acquisition:
             ttl = TTL_WITHOUT_LOCKS_SECONDS
         try:
             fd, name = put(folder.fd, self._holder(folder, ttl, locked=locked).encoded(), locked=locked)
-        except FileNotFoundError:
-            return None
+        except OSError:
+            if folder.is_in_place():
+                raise
+            return None  # it was deleted: ENOENT, on ext4 EPERM
         lease = None
         try:
             if folder.is_in_place():
