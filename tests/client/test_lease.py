@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import stat
+import textwrap
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,14 @@ def test_a_lease_can_be_given_wherever_a_path_can(tmp_path: Path) -> None:
     with gcsidecar.lease(tmp_path / "a") as folder:
         assert os.fspath(folder) == folder.path == str(tmp_path / "a")
         assert os.listdir(folder) == [os.path.basename(folder.file)]
+
+
+def test_the_example_in_its_docstring_works(tmp_path: Path) -> None:
+    _, example, *_ = (gcsidecar.lease.__doc__ or "").split("\n\n")
+    code = textwrap.dedent(example).replace("/cache/", f"{tmp_path}/")
+    did: list[str] = []
+    exec(code, {"gcsidecar": gcsidecar, "download_into": did.append, "use": did.append})
+    assert did == [f"{tmp_path}/base-image"] * 2
 
 
 @pytest.mark.parametrize("path", ["a", "./a", "b/../a", "a/", "a//."])
