@@ -1,48 +1,81 @@
-"""What the keeper of a filesystem lets others know while it is at work."""
+"""What the keeper of a filesystem sees to before it plans, and what it lets others know while it is at work.
+
+Its threads do not run here: nobody else looks.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from cache.helpers import Tracker, make_folder, opened, reconcile
+from cache.helpers import make_folder, reconcile, spec
+from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.hints import Hints
+from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
 from gcsidecar.cache.watch import Watcher
-from gcsidecar.sidecar.config.model import Config
-from gcsidecar.sidecar.keeper import Keeper
+from gcsidecar.sidecar.config import Config
+from gcsidecar.sidecar.keeper import LOCKS_SCARCE_SECONDS, Keeper
 from gcsidecar.sidecar.metrics import Metrics
+from gcsidecar.sidecar.opening import Link
 from gcsidecar.sidecar.status import Status
 from sidecar.metrics_sample import eviction
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from gcsidecar.cache.root import Root
+
+class Scene:
+    """A root with a keeper of its own."""
+
+    def __init__(self, path: Path, **keys: Any) -> None:
+        self.clock, self.metrics = FakeClock(), Metrics(Status, version="1")
+        link, found = Link(), spec(path, **keys)
+        self.root = Root(found, link, clock=self.clock, reaped=link.reaped)
+        self.keeper = link.keeper = Keeper(
+            [Surveyed(self.root, Hints(Watcher(), str(path), lambda: None))],
+            Config(roots=(found,)),
+            self.metrics,
+            watched=lambda: False,
+            lost=lambda _root, _problem: None,
+            about={},
+            clock=self.clock,
+        )
+
+    def round(self, after_seconds: float) -> int:
+        """One round of the keeper; how many folders there are then."""
+        self.clock.advance(after_seconds)
+        self.keeper._round()
+        return len(self.root.census.folders())
 
 
-def keeper(root: Root, path: Path, clock: FakeClock) -> Keeper:
-    watcher = Watcher()
-    return Keeper(
-        [Surveyed(root, Hints(watcher, str(path), lambda: None))],
-        Config(roots=(root.spec,)),
-        Metrics(Status, version="1"),
-        watched=lambda: True,
-        lost=lambda _root, _why: None,
-        about={},
-        clock=clock,
-    )
+@contextmanager
+def scene(path: Path, **keys: Any) -> Iterator[Scene]:
+    made = Scene(path, **keys)
+    yield made
+    made.keeper.begin_to_stop()
+    made.root.close()
+
+
+def test_while_something_is_scarce_locks_are_asked_anew_before_each_plan(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        make_folder(tmp_path, name)
+    lease = put(tmp_path / "a")
+    with scene(tmp_path, max_folders=1) as made:
+        with locked(lease), locked(put(tmp_path / "b")):
+            reconcile(made.root)
+            assert [made.round(LOCKS_SCARCE_SECONDS) for _ in range(3)] == [2, 2, 2]
+        assert made.round(LOCKS_SCARCE_SECONDS) == 1
+        assert made.metrics.registry.get_sample_value("gcsidecar_leases_reaped_total", {"reason": "dead"}) == 2
 
 
 def test_the_figures_go_on_in_the_middle_of_a_collection_but_not_with_each_eviction(tmp_path: Path) -> None:
-    clock = FakeClock()
-    with opened(tmp_path, tracker=Tracker(), clock=clock) as root:
-        make_folder(tmp_path, "a")
-        reconcile(root)
-        kept = keeper(root, tmp_path, clock)
-        seen = []
+    with scene(tmp_path) as made:
+        ages = []
         for seconds in (1.0, 0.1, 0.1, 1.0):
-            clock.advance(seconds)
-            kept._evicted(eviction())
-            seen.append(kept.status.measured_at - clock.time())
-        assert [round(age, 3) for age in seen] == [0, -0.1, -0.2, 0]
+            made.clock.advance(seconds)
+            made.keeper._evicted(eviction())
+            ages.append(made.clock.time() - made.keeper.status.measured_at)
+        assert [round(age, 3) for age in ages] == [0, 0.1, 0.2, 0]

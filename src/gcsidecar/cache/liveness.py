@@ -172,7 +172,7 @@ class Liveness:
 
 def _seen_again(known: _Seen | None, lease: Lease, look: _Look) -> _Seen:
     if known is None or known.mtime != lease.mtime:
-        return _Seen(lease.mtime, look.monotonic, 0.0 if known is None else known.locked_at)
+        return _Seen(lease.mtime, look.monotonic)
     return _Seen(known.mtime, known.since, known.locked_at)
 
 
