@@ -96,7 +96,7 @@ def test_a_metric_a_label_or_a_value_that_is_not_there_is_found_out() -> None:
     assert unknown_in("increase(gcsidecar_eviction_idle_seconds_bucket[1d]) and up == 0") == set()
     assert unknown_in("gcsidecar_lease > 0") == {"gcsidecar_lease"}
     assert unknown_in('gcsidecar_leases{kind="live"}') == {"gcsidecar_leases{kind}"}
-    assert unknown_in('gcsidecar_leases{state=~"live|dead"}') == {'gcsidecar_leases{state="live|dead"}'}
+    assert unknown_in('gcsidecar_leases{state=~"live|late"}') == {'gcsidecar_leases{state="live|late"}'}
     assert unknown_in("instance:gcsidecar_nothing:max") == {"instance:gcsidecar_nothing:max"}
 
 

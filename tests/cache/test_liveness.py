@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
-from cache.holding import OTHER_BOOT_ID, Process, locked, put
+from cache.leasing import OTHER_BOOT_ID, Process, locked, put
 from fakes import FakeClock
 from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.liveness import SUSPECT_SECONDS, Liveness

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.helpers import make_folder, opened
-from cache.holding import locked, put
+from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.errors import RemovalError
 from gcsidecar.cache.spec import LeaseSpec, Seconds

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cache.helpers import Tracker, make_folder, spec
-from cache.holding import put
+from cache.leasing import put
 from fakes import FakeClock
 from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.inotify import Change, ChangeKind

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cache.holding import OTHER_BOOT_ID, put
+from cache.leasing import OTHER_BOOT_ID, put
 from e2e.harness import Sidecar, eventually
 
 if TYPE_CHECKING:

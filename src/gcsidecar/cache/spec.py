@@ -38,19 +38,20 @@ class LeaseSpec(_Spec, frozen=True):
         tuple[str, ...],
         Meta(
             min_length=1,
-            description="Patterns of lease files, relative to the root; {folder} stands for the folder's name.",
+            description="Patterns of lease files, relative to the root; {folder} stands for the folder's name. "
+            "{folder}/.lease.* counts in any case.",
         ),
     ] = LEASE_PATTERNS
     ttl: Annotated[
         Seconds | None,
-        Meta(description="A lease file untouched for longer is stale; null: it holds for as long as it exists."),
+        Meta(description="A bare lease file untouched for longer is stale; null: it holds for as long as it exists."),
     ] = None
     on_stale: Annotated[
         Literal["keep", "expire"], Meta(description="What a stale lease means: keep the folder, or end the lease.")
     ] = "keep"
     parked_ttl: Annotated[
         Seconds,
-        Meta(description="A lease file in a parked folder ends after this, since nobody can remove it there."),
+        Meta(description="A bare lease file in a parked folder ends after this, since nobody can remove it there."),
     ] = Seconds(24 * 3600)
     locks: Annotated[
         tuple[str, ...],
