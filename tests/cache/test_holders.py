@@ -18,7 +18,7 @@ from cache.helpers import make_folder, opened
 from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import let_go, process
 from fakes import FakeClock
-from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, look
+from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, is_open_below, look
 from gcsidecar.cache.places import Place
 from gcsidecar.cache.spec import InUseSpec
 
@@ -46,6 +46,9 @@ OPENS = USES["open"]
 
 @pytest.mark.parametrize("use", USES)
 def test_a_folder_stays_while_a_process_has_something_of_it(tmp_path: Path, use: str) -> None:
+    """With `in_use.open_files: true` a folder is kept while a process has something in it open or mapped, has it or a
+    directory in it as its working directory or root, or has it mounted by itself.
+    """
     folder = make_folder(tmp_path, "a")
     with opened(tmp_path, in_use=GUARD) as root:
         with process(USES[use], folder / "data"):
@@ -54,11 +57,28 @@ def test_a_folder_stays_while_a_process_has_something_of_it(tmp_path: Path, use:
     assert not folder.exists()
 
 
+def test_what_is_handed_on_from_one_process_to_the_next_is_found(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "a")
+    until_told = "\nimport select, time\nkept.append(open(path)); print('ready', flush=True)\n"
+    chain = "while not select.select([0], [], [], 0.1)[0]:\n    if os.fork(): os._exit(0)\nos._exit(0)"
+    fd = os.open(folder, os.O_RDONLY)
+    with process(until_told + chain, folder / "data"):
+        assert [is_open_below(fd) for _ in range(60)] == [True] * 60
+    os.close(fd)
+
+
 @pytest.mark.usefixtures("root_rights")
 def test_a_folder_stays_while_it_is_a_processs_root(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, "a")
     with opened(tmp_path, in_use=GUARD) as root, process("os.chroot(path)", folder):
         assert kept_for(root, "a") == "open"
+
+
+def test_who_has_nothing_open_now_is_not_seen(tmp_path: Path) -> None:
+    """Who has nothing open at that moment is not seen: this is a net below the leases, and replaces none."""
+    folder = make_folder(tmp_path, "a")
+    with opened(tmp_path, in_use=GUARD) as root, process("open(path).close()", folder / "data"):
+        evict(root, "a")
 
 
 def test_unless_it_is_asked_for_nobody_looks_at_what_is_open(tmp_path: Path) -> None:
@@ -91,6 +111,7 @@ def test_a_folder_may_have_any_name(tmp_path: Path, name: str, use: str) -> None
 
 
 def test_what_is_opened_between_the_two_looks_brings_the_folder_back(tmp_path: Path) -> None:
+    """It is looked when the folder is about to go, and once more when nobody can come by name any longer."""
     folder = make_folder(tmp_path, "a")
     users: list[subprocess.Popen[bytes]] = []
 
@@ -174,6 +195,7 @@ def volume(request: pytest.FixtureRequest, tmp_path: Path, mounts: Mounts) -> Pa
 def test_a_container_that_has_the_volume_elsewhere_holds_a_folder_by_what_it_has_open(
     tmp_path: Path, volume: Path, use: str
 ) -> None:
+    """Where a container has the volume mounted makes no difference."""
     (volume / "cache").mkdir()
     make_folder(volume / "cache", "a")
     make_folder(volume / "cache", "b")
@@ -235,6 +257,7 @@ def test_a_volume_mounted_twice_here_is_one(tmp_path: Path, mounts: Mounts) -> N
 def test_what_may_not_be_looked_at_counts_as_nothing_found(
     tmp_path: Path, as_nobody: Callable[[Callable[[], Any]], Any]
 ) -> None:
+    """What it may not look at counts as nothing found."""
     make_folder(tmp_path, "a").chmod(0o777)
     tmp_path.chmod(0o777)
     fd = os.open(tmp_path, os.O_RDONLY)
@@ -254,6 +277,9 @@ def test_what_may_not_be_looked_at_counts_as_nothing_found(
 def test_a_process_with_more_capabilities_is_seen_with_cap_sys_ptrace_only(
     tmp_path: Path, capabilities: str, sees: str
 ) -> None:
+    """It may look at those of its own user that have no capability which it lacks, and at others with
+    `CAP_SYS_PTRACE`.
+    """
     code = """if True:
         import os, sys
         from gcsidecar.cache.holders import is_open_below
@@ -263,6 +289,25 @@ def test_a_process_with_more_capabilities_is_seen_with_cap_sys_ptrace_only(
     with process("open(path)", make_folder(tmp_path, "a") / "data"):
         run = subprocess.run([*less, sys.executable, "-c", code, str(tmp_path / "a")], stdout=-1, text=True, check=True)
     assert run.stdout.strip() == sees
+
+
+@pytest.mark.usefixtures("root_rights")
+def test_a_process_in_another_pid_namespace_is_seen_from_above_only(tmp_path: Path) -> None:
+    """Processes are seen in the sidecar's own pid namespace and below: a pod needs `shareProcessNamespace`, a node
+    `hostPID`.
+    """
+    code = """if True:
+        import os, sys
+        from gcsidecar.cache.holders import is_open_below
+        print(is_open_below(os.open(sys.argv[1], os.O_RDONLY)))
+    """
+    folder = make_folder(tmp_path, "a")
+    apart = ["unshare", "--pid", "--fork", "--mount-proc"]
+    with process("open(path)", folder / "data"):
+        run = subprocess.run([*apart, sys.executable, "-c", code, str(folder)], stdout=-1, text=True, check=True)
+        assert run.stdout.strip() == "False"
+    with opened(tmp_path, in_use=GUARD) as root, process("open(path)", folder / "data", under=apart):
+        assert kept_for(root, "a") == "open"
 
 
 # How often it is looked
@@ -306,6 +351,8 @@ def test_each_of_a_few_folders_that_go_has_a_look_of_its_own(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.02, 0.3, 2.0])
 def test_where_many_folders_go_looks_take_a_small_share_of_the_time(tmp_path: Path, seconds: float) -> None:
+    """Where many folders go one after the other, a look serves several of them, for 5 seconds at most."""
+    assert MAX_AGE_SECONDS == 5.0
     clock = FakeClock()
     looks = Looks(clock, seconds)
     files = OpenFiles(clock, looks)

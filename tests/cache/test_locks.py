@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import needs
 from cache.helpers import make_folder, opened
 from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import FLOCK, LOCKS, let_go, process
 from fakes import FakeClock
 from gcsidecar.cache.locks import ToolLocks
 from gcsidecar.cache.spec import LeaseSpec, Seconds
+from gcsidecar.sidecar.config.patterns import lock_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,6 +46,11 @@ def make_lock(path: Path, name: str, *, at: float = LONG_AGO) -> Path:
 def test_a_folder_stays_while_a_tool_has_its_lock_whatever_the_kind(
     tmp_path: Path, kind: str, lease: LeaseSpec, name: str
 ) -> None:
+    """A root's `lease.locks` names lock files that tools keep, such as `.locks/{folder}/*.lock` of a Hugging Face hub,
+    or `{folder}/lock` of a Bazel output base.
+
+    Such a file holds its folder while a process has it locked, by `flock` or by `fcntl`, and not by being there.
+    """
     clock = FakeClock(time.time())
     make_folder(tmp_path, "a")
     lock = make_lock(tmp_path, name)
@@ -58,6 +65,9 @@ def test_a_folder_stays_while_a_tool_has_its_lock_whatever_the_kind(
 
 
 def test_a_lock_file_that_nobody_has_locked_holds_nothing_and_stays_where_it_is(tmp_path: Path) -> None:
+    """What lies beside the folders for locks is left alone, and a glob `folders` that matches it is refused."""
+    assert lock_fault(HUB.locks[0], "*") is None
+    assert lock_fault(HUB.locks[0], ".*") is not None
     make_folder(tmp_path, "a")
     lock = make_lock(tmp_path, ".locks/a/1.lock")
     with opened(tmp_path, lease=HUB) as root:
@@ -93,6 +103,7 @@ def can_lock(path: Path, call: str) -> bool:
 
 @pytest.mark.parametrize("call", ["flock", "lockf"])
 def test_who_holds_a_lock_holds_it_still_after_it_was_asked_for(tmp_path: Path, call: str) -> None:
+    """Whoever has such a lock keeps it when the sidecar asks for it, and whoever waits for it gets it."""
     make_folder(tmp_path, "a")
     lock = make_lock(tmp_path, ".locks/a/1.lock")
     with opened(tmp_path, lease=HUB) as root:
@@ -139,6 +150,10 @@ def test_asking_for_a_free_lock_leaves_it_free_and_changes_nothing_on_disk(tmp_p
 
 
 def test_a_download_of_several_files_keeps_its_folder_while_it_lets_go_between_them(tmp_path: Path) -> None:
+    """It counts for `lease.lock_grace` more, 2 minutes unless set, after it was last seen held: tools let go between
+    two files.
+    """
+    assert GRACE == 120.0
     clock = FakeClock(time.time())
     make_folder(tmp_path, "a")
     lock = make_lock(tmp_path, ".locks/a/1.lock")
@@ -206,7 +221,9 @@ def deleted(lock: Path) -> None:
 def test_a_lock_never_seen_held_counts_by_the_trace_that_its_tool_left(
     tmp_path: Path, leave_a_trace: Callable[[Path], None]
 ) -> None:
-    """So does each after a restart of the sidecar, which remembers none."""
+    """When one was held that the sidecar has not seen, the time of its file tells, or that of a directory that is there
+    for this folder's locks alone; so it is after a restart.
+    """
     make_folder(tmp_path, "a")
     leave_a_trace(make_lock(tmp_path, ".locks/a/1.lock"))
     clock = FakeClock(time.time())
@@ -249,6 +266,45 @@ def test_what_was_seen_counts_before_an_older_trace(tmp_path: Path) -> None:
         assert kept_for(root, "a") == "locked"
 
 
+def test_a_shared_lock_is_seen_if_it_is_one_by_fcntl_only(tmp_path: Path) -> None:
+    """A shared `flock` is not seen."""
+    make_folder(tmp_path, "a")
+    lock = make_lock(tmp_path, "a/lock")
+    with opened(tmp_path, lease=BAZEL) as root, process(LOCKS["posix, shared"], lock):
+        assert kept_for(root, "a") == "locked"
+    with opened(tmp_path, lease=BAZEL) as root, process("fcntl.flock(open(path), fcntl.LOCK_SH)", lock):
+        evict(root, "a")
+
+
+@pytest.mark.usefixtures("root_rights")
+@pytest.mark.parametrize("kind", ["flock", "posix"])
+def test_a_lock_taken_by_another_way_to_the_files_is_not_seen(tmp_path: Path, kind: str) -> None:
+    """A lock that was taken on another host, or by another way to the files (below a FUSE mount), is seen only where
+    the filesystem tells of it.
+    """
+    make_folder(tmp_path, "cache/a")
+    make_lock(tmp_path, "cache/a/lock")
+    (tmp_path / "there").mkdir()
+    subprocess.run([needs.program("bindfs"), tmp_path / "cache", tmp_path / "there"], check=True)
+    try:
+        with process(LOCKS[kind], tmp_path / "there/a/lock"):
+            with opened(tmp_path / "there", lease=BAZEL) as root:
+                assert kept_for(root, "a") == "locked"
+            with opened(tmp_path / "cache", lease=BAZEL) as root:
+                evict(root, "a")
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path / "there"], check=True)
+
+
+def test_a_reader_holds_no_lock(tmp_path: Path) -> None:
+    """Such a lock shows that a tool is at work on the folder, and hardly ever that somebody reads it: a reader needs a
+    lease.
+    """
+    folder = make_folder(tmp_path, "a")
+    with opened(tmp_path, lease=HUB) as root, process("open(path)", folder / "data"):
+        evict(root, "a")
+
+
 @pytest.mark.parametrize(("lease", "name"), [(HUB, ".locks/a/1.lock"), (BAZEL, "a/lock")], ids=["beside", "inside"])
 def test_a_lock_taken_between_the_two_looks_brings_the_folder_back(tmp_path: Path, lease: LeaseSpec, name: str) -> None:
     make_folder(tmp_path, "a")
@@ -285,6 +341,7 @@ def test_a_parked_folder_waits_for_a_lock_and_for_its_grace(tmp_path: Path) -> N
 def test_a_lock_that_may_not_be_read_holds_the_folder(
     tmp_path: Path, as_nobody: Callable[[Callable[[], Any]], Any]
 ) -> None:
+    """A lock file that can't be opened, or is none, holds the folder, and so does a link on the way to it."""
     make_folder(tmp_path, "a")
     make_lock(tmp_path, "a/lock").chmod(0o600)
     tmp_path.chmod(0o777)

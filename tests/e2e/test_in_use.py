@@ -27,6 +27,7 @@ def reasons(sidecar: Sidecar) -> set[tuple[str, str]]:
 
 
 def test_what_a_tool_has_locked_and_what_is_open_stays_says_so_and_goes_afterwards(tmp_path: Path) -> None:
+    """The log and the plan say which it was: `locked` or `open`."""
     cache = tmp_path / "cache"
     for number, name in enumerate(["locked", "open", "idle"]):
         make_folder(cache, name, used_at=1e9 + number)
