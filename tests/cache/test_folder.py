@@ -34,6 +34,9 @@ class FakeHome:
     def evict(self, folder: Folder) -> None:
         raise NotImplementedError
 
+    def held_until(self, _folder: Folder, _reason: str) -> float | None:
+        return None
+
     def holds_back(self, _folder: Folder) -> str | None:
         return self.reason
 

@@ -35,6 +35,9 @@ class Home(Protocol):
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it for reasons beyond the folder's own, or none."""
 
+    def held_until(self, folder: Folder, reason: str) -> float | None:
+        """When to look again at what it holds back, POSIX seconds, or none."""
+
     def trusted_now(self, now: float) -> float:
         """The time of the calendar, but never ahead of the clock that doesn't jump."""
 
@@ -161,7 +164,7 @@ class Folder:
             self.home.name,
             self.home.priority,
             keep,
-            self.young_until if keep == State.YOUNG else None,
+            self._kept_until(keep),
             MAX_IDLE if self._is_overdue(last_used, now) else None,
             self,
         )
@@ -189,6 +192,11 @@ class Folder:
         if state is not State.IDLE:
             return state.value
         return "obstacle" if self.obstacle is not None else self.home.holds_back(self)
+
+    def _kept_until(self, reason: str | None) -> float | None:
+        if reason == State.YOUNG:
+            return self.young_until
+        return None if reason is None else self.home.held_until(self, reason)
 
     def _is_overdue(self, last_used: float, now: float) -> bool:
         limit = self.home.max_idle_seconds

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from contextlib import contextmanager
 from fnmatch import translate
 from typing import TYPE_CHECKING
@@ -32,11 +33,6 @@ def literal(name: str) -> str:
     return _WILD.sub(r"[\g<0>]", name)
 
 
-def _named(glob: str) -> str:
-    """The only name that a glob matches which isn't wild."""
-    return _ESCAPED.sub(r"\1", glob)
-
-
 def compiled(globs: Sequence[str]) -> re.Pattern[str]:
     """Matches what any of them matches."""
     return re.compile("|".join(translate(glob) for glob in globs) or r"(?!)", re.DOTALL)
@@ -51,15 +47,19 @@ def search(dir_fd: int, parts: Sequence[str]) -> list[tuple[str, float]]:
     *above, last = parts
     found: list[tuple[str, float]] = []
     for path, fd in directories(dir_fd, above):
-        names = _matching(fd, last) if is_wild(last) else [_named(last)]
-        found.extend((path + name, mtime) for name in names if (mtime := mtime_of(fd, name)) is not None)
+        found.extend((path + name, mtime) for name in names(fd, last) if (mtime := mtime_of(fd, name)) is not None)
     return found
 
 
-def directories(dir_fd: int, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
+def directories(dir_fd: int, parts: Sequence[str], *, strict: bool = False) -> Iterator[tuple[str, int]]:
     """The directories that a path of globs matches: each one's path, with a slash at its end, and its descriptor.
 
     Each is open until the next is asked for. No parts: the directory itself.
+
+    Args:
+        dir_fd: Where the path begins.
+        parts: The globs.
+        strict: Whether a link in place of a directory is an error; else there is nothing.
 
     Raises:
         OSError: Something on the way can't be read.
@@ -68,10 +68,10 @@ def directories(dir_fd: int, parts: Sequence[str]) -> Iterator[tuple[str, int]]:
         yield "", dir_fd
         return
     glob, *deeper = parts
-    for name in _matching(dir_fd, glob) if is_wild(glob) else [_named(glob)]:
-        with _opened(dir_fd, name) as fd:
+    for name in names(dir_fd, glob):
+        with _opened(dir_fd, name, strict=strict) as fd:
             if fd is not None:
-                yield from ((f"{name}/{path}", below) for path, below in directories(fd, deeper))
+                yield from ((f"{name}/{path}", below) for path, below in directories(fd, deeper, strict=strict))
 
 
 def mtime_of(dir_fd: int, name: str) -> float | None:
@@ -86,17 +86,29 @@ def mtime_of(dir_fd: int, name: str) -> float | None:
         return None
 
 
-def _matching(fd: int, glob: str) -> list[str]:
+def names(fd: int, glob: str) -> list[str]:
+    """The entries of a directory that a glob matches; where it isn't wild its only name, be it there or not.
+
+    Raises:
+        OSError: The directory can't be read.
+    """
+    if not is_wild(glob):
+        return [_ESCAPED.sub(r"\1", glob)]
     matches = compiled([glob]).match
     with entries_of(fd) as entries:
         return [entry.name for entry in entries if matches(entry.name)]
 
 
 @contextmanager
-def _opened(dir_fd: int, name: str) -> Iterator[int | None]:
+def _opened(dir_fd: int, name: str, *, strict: bool) -> Iterator[int | None]:
     try:
         fd = open_beneath(dir_fd, name, _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
+        yield None
+        return
+    except NotADirectoryError:
+        if strict and stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+            raise
         yield None
         return
     try:

@@ -21,6 +21,7 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gcsidecar.cache.guards import Guards
     from gcsidecar.cache.lease import Lease, LeasePatterns
     from gcsidecar.cache.lookout import Lookout
     from gcsidecar.cache.removal import RemovalFailure
@@ -55,16 +56,24 @@ class Recovery:
         ground: Where.
         patterns: The root's lease patterns.
         lookout: The root's lookout for leases.
+        guards: What beside leases holds a folder there.
         parked_ttl_seconds: When a bare lease in a parked folder ends, after the later of parking and its last touch.
         clock: Both clocks.
     """
 
     def __init__(
-        self, ground: Ground, patterns: LeasePatterns, lookout: Lookout, parked_ttl_seconds: float, clock: Clock
+        self,
+        ground: Ground,
+        patterns: LeasePatterns,
+        lookout: Lookout,
+        guards: Guards,
+        parked_ttl_seconds: float,
+        clock: Clock,
     ) -> None:
         self._ground = ground
         self._patterns = patterns
         self._lookout = lookout
+        self._guards = guards
         self._parked_ttl = parked_ttl_seconds
         self._clock = clock
         # Of those that are parked now: an inode that was parked before, or another with its number, starts anew.
@@ -118,7 +127,7 @@ class Recovery:
             os.fchmod(fd, mode & ~MARK)
         if put_back(self._ground, name, slot):
             found.restored.append(name)
-        elif self._is_leased(slot, name, fd):
+        elif self._is_leased(slot, name, fd) or self._guards.reason(fd, name) is not None:
             found.parked.append(name)
         else:
             removal = condemn(self._ground, slot, entry, fd)

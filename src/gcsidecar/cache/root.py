@@ -15,6 +15,8 @@ from gcsidecar.cache.errors import RemovalError, RootUnavailableError
 from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.guards import Guards
+from gcsidecar.cache.holders import OpenFiles
 from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
@@ -59,6 +61,7 @@ class Root:
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
         reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
+        open_files: Tells what processes have open, where the spec asks for it.
 
     Raises:
         RootUnavailableError: It can't be opened; try again later.
@@ -78,6 +81,7 @@ class Root:
         regretted: Callable[[Regret], object] = _unheard,
         reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
+        open_files: OpenFiles | None = None,
     ) -> None:
         self.spec = spec
         self.name = spec.name
@@ -102,6 +106,7 @@ class Root:
             raise RootUnavailableError(f"{spec.path}: {error.strerror}; it is tried again") from error
         self.in_memory = self.filesystem.in_memory
         self.patterns = LeasePatterns(spec.lease.files)
+        self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
         self._began = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
@@ -149,8 +154,8 @@ class Root:
             self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
         self.active = self._state.lock()
         if self.active:
-            ttl = float(self.spec.lease.parked_ttl)
-            self._recovery = Recovery(self._ground(), self.patterns, self.census.lookout, ttl, self._clock)
+            ttl, lookout = float(self.spec.lease.parked_ttl), self.census.lookout
+            self._recovery = Recovery(self._ground(), self.patterns, lookout, self._guards, ttl, self._clock)
             self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
         return self.active
@@ -210,9 +215,9 @@ class Root:
             return "changed"  # what was decided on was another folder, and not as young as this one
         try:
             leases = self.census.lookout.look_and_reap(folder_fd, name)
+            return "leased" if leases.holding else self._guards.reason(folder_fd, name)
         except OSError:
             return "unreadable"
-        return "leased" if leases.holding else None
 
     def evict(self, folder: Folder) -> None:
         """Take a folder away by the protocol.
@@ -238,7 +243,7 @@ class Root:
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
 
-        While it isn't known yet when it arrived, it may be young.
+        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried.
         """
         if not self.active and not self._dry_run:
             return STANDBY
@@ -246,7 +251,11 @@ class Root:
             return "parked"
         if self.chronicle.may_be_young(folder):
             return State.YOUNG
-        return "newest" if folder.name in self._newest_names() else None
+        return "newest" if folder.name in self._newest_names() else self._guards.holds_back(folder.name)
+
+    def held_until(self, folder: Folder, reason: str) -> float | None:
+        """When to look again at what it holds back, POSIX seconds; none: that shows otherwise."""
+        return self._guards.ends_at(folder.name, reason)
 
     def _newest_names(self) -> frozenset[str]:
         count = self.spec.keep_newest

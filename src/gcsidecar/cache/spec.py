@@ -53,6 +53,21 @@ class LeaseSpec(_Spec, frozen=True):
         Seconds,
         Meta(description="A bare lease file in a parked folder ends after this, since nobody can remove it there."),
     ] = Seconds(24 * 3600)
+    locks: Annotated[
+        tuple[str, ...],
+        Meta(description="Patterns of lock files that tools keep; while one of a folder's is locked, it is in use."),
+    ] = ()
+    lock_grace: Annotated[
+        Seconds, Meta(description="Such a lock counts for this long after it was last seen held.")
+    ] = Seconds(120)
+
+
+class InUseSpec(_Spec, frozen=True):
+    """What else shows that a folder is in use, beside leases and locks."""
+
+    open_files: Annotated[
+        bool, Meta(description="Whether what a visible process has open, mapped or is in keeps the folder around it.")
+    ] = False
 
 
 class SpaceLevels(_Spec, frozen=True):
@@ -130,6 +145,7 @@ class RootSpec(_Spec, frozen=True):
         str, Meta(description='The subfolders that are evicted as a unit: "*", or "*/*" two levels down.')
     ] = "*"
     lease: Annotated[LeaseSpec, Meta(description="How a lease on a folder looks, and how it ends.")] = LeaseSpec()
+    in_use: Annotated[InUseSpec, Meta(description="What else shows that a folder is in use.")] = InUseSpec()
     keep: Annotated[tuple[str, ...], Meta(description="Folders that are pinned: globs on the folder's name.")] = ()
     last_used: Annotated[
         Literal["mtime", "atime"], Meta(description="Whether reading a file inside counts as a use, too (atime).")

@@ -20,6 +20,7 @@ from gcsidecar.sidecar.log import fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from gcsidecar.cache.holders import OpenFiles
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.verdict import Reaped
@@ -99,16 +100,25 @@ class Opener:
         watcher: The process's one watcher.
         opened: Told of the root, in this thread.
         clock: Both clocks.
+        open_files: Tells what processes have open.
         dry_run: Whether nothing may be changed on disk.
     """
 
     def __init__(
-        self, spec: RootSpec, watcher: Watcher, opened: Callable[[Opened], None], clock: Clock, *, dry_run: bool
+        self,
+        spec: RootSpec,
+        watcher: Watcher,
+        opened: Callable[[Opened], None],
+        clock: Clock,
+        open_files: OpenFiles,
+        *,
+        dry_run: bool,
     ) -> None:
         self.spec = spec
         self.problem: str | None = None
         self.tried = threading.Event()
         self._watcher, self._opened, self._clock, self._dry_run = watcher, opened, clock, dry_run
+        self._open_files = open_files
         self._stopped = threading.Event()
         threading.Thread(target=self._run, name=f"open-{spec.name}", daemon=True).start()
 
@@ -145,6 +155,7 @@ class Opener:
             regretted=link.regretted,
             reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
+            open_files=self._open_files,
         )
         hints.attach(root)
         return Opened(Surveyed(root, hints), link)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar import __version__
+from gcsidecar.cache.holders import OpenFiles
 from gcsidecar.cache.watch import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log
@@ -94,7 +95,7 @@ class Service:
         self._started_at = self._turned_at = clock.monotonic()
         self._loaded_at, self._config_ok = clock.time(), True
         self._identity = identity_of(path)
-        self._watcher = Watcher()
+        self._watcher, self._open_files = Watcher(), OpenFiles(clock)
         self.metrics = Metrics(self.status, version=__version__, stalls=self._stalls)
         self._notifier = Notifier(environ)
         self._web = Serving(
@@ -157,8 +158,10 @@ class Service:
     def _open_roots(self) -> None:
         for spec in self._config.roots:
             if spec.name not in self._opened and spec.name not in self._openers:
-                dry_run = self._config.dry_run
-                self._openers[spec.name] = Opener(spec, self._watcher, self._events.put, self._clock, dry_run=dry_run)
+                watcher, open_files, dry_run = self._watcher, self._open_files, self._config.dry_run
+                self._openers[spec.name] = Opener(
+                    spec, watcher, self._events.put, self._clock, open_files, dry_run=dry_run
+                )
 
     def _await_first_roots(self) -> None:
         until = self._clock.monotonic() + FIRST_ROOTS_SECONDS

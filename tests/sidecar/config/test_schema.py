@@ -117,6 +117,8 @@ GOOD: list[Any] = [
     with_root(thresholds={}),
     with_root(thresholds={"disk": {"target_free": "30%"}, "inodes": None}),
     with_root(lease={"ttl": "5m", "on_stale": "expire"}),
+    with_root(lease={"locks": ["{folder}/lock"], "lock_grace": 0}, in_use={"open_files": True}),
+    with_root(lease={"locks": []}, in_use={"open_files": "${O:-true}"}),
 ]
 
 BAD: list[Any] = [
@@ -154,6 +156,10 @@ BAD: list[Any] = [
     with_root(lease={"files": []}),
     with_root(lease={"on_stale": "maybe"}),
     with_root(lease={"parked_ttl": None}),
+    with_root(lease={"locks": None}),
+    with_root(lease={"lock_grace": None}),
+    with_root(in_use={"open_files": "yes"}),
+    with_root(in_use={"files": True}),
     with_root(min_age=30),
     with_root(min_age="30"),
     with_root(min_age="30m1h"),

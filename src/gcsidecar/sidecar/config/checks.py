@@ -12,7 +12,7 @@ from gcsidecar.cache.spec import MemoryLevels, RootSpec
 from gcsidecar.sidecar.config.addresses import AddressError, parse_address
 from gcsidecar.sidecar.config.model import DEFAULT_LISTEN, Config
 from gcsidecar.sidecar.config.nodes import join
-from gcsidecar.sidecar.config.patterns import Fault, folders_fault, keep_fault, lease_fault
+from gcsidecar.sidecar.config.patterns import Fault, folders_fault, keep_fault, lease_fault, lock_fault
 from gcsidecar.sidecar.config.places import is_inside, normalised, path_fault, place_fault
 from gcsidecar.sidecar.config.problems import Problem, show
 from gcsidecar.sidecar.config.units import format_duration
@@ -106,6 +106,8 @@ def _patterns(draft: Draft, key: str, root: RootSpec) -> Iterator[Problem]:
     yield from _each(draft, join(key, "keep"), ((glob, keep_fault(glob)) for glob in root.keep))
     leases = ((pattern, lease_fault(pattern, root.folders)) for pattern in root.lease.files)
     yield from _each(draft, join(key, "lease", "files"), leases)
+    locks = ((pattern, lock_fault(pattern, root.folders)) for pattern in root.lease.locks)
+    yield from _each(draft, join(key, "lease", "locks"), locks)
 
 
 def _each(draft: Draft, key: str, judged: Iterable[tuple[str, Fault | None]]) -> Iterator[Problem]:

@@ -6,6 +6,8 @@ No absolute path and no lease's name is ever one, and no value stands for the su
 from __future__ import annotations
 
 from gcsidecar.cache.folder import MAX_IDLE
+from gcsidecar.cache.holders import OPEN
+from gcsidecar.cache.locks import LOCKED
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.tally import State
 from gcsidecar.cache.verdict import End
@@ -26,7 +28,7 @@ EVICTION_REASONS = (*(resource.value for resource in Resource), MAX_IDLE)
 # What a collection tells apart and what an operator does: the log has each reason, a metric only those that lead to
 # something else to be done. A root has a series for each, so they are few.
 KEPT_REASONS = {
-    "leased": ("leased", "in-use", "parked"),
+    "leased": ("leased", "in-use", "parked", LOCKED, OPEN),
     "pinned": ("pinned",),
     "young": ("young",),
     "newest": ("newest",),
@@ -75,9 +77,10 @@ EVICTION_REASON = _listed(
 )
 KEPT_REASON = _listed(
     "reason",
-    "Why a folder was kept: leased, pinned, young or newest (`keep_newest`); no-size (it would bring nothing of what "
-    "is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a mount or missing rights stand "
-    "in the way); other (it is under way or changed meanwhile, or another sidecar acts there).",
+    "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count), pinned, young or newest "
+    "(`keep_newest`); no-size (it would bring nothing of what is scarce); backed-off (it failed a moment ago, or "
+    "eviction is paused); obstacle (a mount or missing rights stand in the way); other (it is under way or changed "
+    "meanwhile, or another sidecar acts there).",
     tuple(KEPT_REASONS),
 )
 PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))
