@@ -60,12 +60,13 @@ def test_who_does_not_come_by_name_is_not_seen(
 @pytest.mark.parametrize("program", ["subprocess", "sudo"])
 def test_what_closes_what_it_inherits_prolongs_nothing(folder: Path, tmp_path: Path, program: str) -> None:
     """A program that closes what it inherits, as sudo and Python's `subprocess` do, does not prolong a lease."""
-    daemon = f"trap '' HUP; echo $$ >{tmp_path}/pid; exec sleep 60 <&- >&- 2>&-"
+    daemon = tmp_path / "daemon"
+    daemon.write_text(f"trap '' HUP; echo $$ >{tmp_path}/pid; exec sleep 60 <&- >&- 2>&-")
     if program == "sudo":
         needs.root()
-        command = [needs.program("sudo"), "sh", "-c", f"({daemon}) &"]
+        command = [needs.program("sudo"), "sh", "-c", f"sh {daemon} &"]
     else:
-        code = f"import subprocess; subprocess.Popen(['sh', '-c', {daemon!r}])"
+        code = f"import subprocess; subprocess.Popen(['sh', {str(daemon)!r}])"
         command = [sys.executable, "-W", "ignore", "-c", code]
     assert lease("run", folder, "--", *command).returncode == 0
     left = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text(), "it runs"))
