@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,6 +49,7 @@ def plain(text: str) -> str:
     return " ".join(text.split())
 
 
+@functools.cache
 def quotes(where: Path) -> dict[str, str]:
     """What each test below a directory has as its docstring, by where it stands."""
     found = {}

@@ -237,7 +237,7 @@ def test_it_runs_as_process_1_of_a_container(folder: Path) -> None:
 
 
 def test_pip_keeps_its_files_in_the_folder(cache: Path, tmp_path: Path) -> None:
-    """pip makes a lost cache anew, unleased, and ends with 0: so the files are looked at."""
+    # pip makes a lost cache anew, unleased, and ends with 0: so the files are looked at.
     source = tmp_path / "source"
     source.mkdir()
     (source / "pyproject.toml").write_text(
