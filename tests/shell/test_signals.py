@@ -51,6 +51,17 @@ def test_each_signal_that_is_sent_to_it_reaches_the_command(folder: Path, tmp_pa
     assert lease_files(folder) == []
 
 
+def test_an_alarm_that_was_set_before_reaches_the_command(folder: Path, tmp_path: Path) -> None:
+    """A signal that is sent to it is passed on to the command; those of a terminal reach both, and the command once."""
+    log = tmp_path / "log"
+    alarm = "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 1); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [*LEASE, "run", folder, "--", sys.executable, "-c", RECORDER, log]
+    with running(sys.executable, "-c", alarm, *command) as process:
+        eventually(lambda: log.exists() and noted(log) == ["SIGALRM"], "the alarm is passed on")
+        process.terminate()
+        assert process.wait(20) == 3
+
+
 class Terminal:
     """A process that has a terminal of its own, and who sits at it."""
 
