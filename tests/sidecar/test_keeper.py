@@ -11,6 +11,7 @@ from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
 from gcsidecar.cache.watch import Watcher
+from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
 from gcsidecar.sidecar.config import Config
 from gcsidecar.sidecar.keeper import LOCKS_SCARCE_SECONDS, Keeper
 from gcsidecar.sidecar.metrics import Metrics
@@ -19,6 +20,24 @@ from gcsidecar.sidecar.status import Status
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+def test_a_parked_folder_whose_holder_is_dead_is_seen_to_within_a_second(tmp_path: Path) -> None:
+    clock = FakeClock()
+    make_folder(tmp_path, "a")
+    lease = put(make_folder(tmp_path, ".gcsidecar/evicting/dead-1/a"))
+    root = Root(spec(tmp_path), Link(), clock=clock)
+    caretaker = Caretaker([root], {}, clock)
+    with locked(lease):
+        caretaker.look_after()
+        assert root.parked == {"a"}
+        clock.advance(RETRY_SECONDS)
+        caretaker.look_after()
+        assert root.parked == {"a"}
+    clock.advance(RETRY_SECONDS)
+    caretaker.look_after()
+    assert root.parked == frozenset()
+    root.close()
 
 
 def test_while_something_is_scarce_locks_are_asked_anew_before_each_plan(tmp_path: Path) -> None:
