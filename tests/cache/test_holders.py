@@ -18,7 +18,7 @@ from cache.helpers import make_folder, opened
 from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import let_go, process
 from fakes import FakeClock
-from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, look
+from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, is_open_below, look
 from gcsidecar.cache.places import Place
 from gcsidecar.cache.spec import InUseSpec
 
@@ -55,6 +55,16 @@ def test_a_folder_stays_while_a_process_has_something_of_it(tmp_path: Path, use:
             assert kept_for(root, "a") == "open"
         evict(root, "a")
     assert not folder.exists()
+
+
+def test_what_is_handed_on_from_one_process_to_the_next_is_found(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "a")
+    until_told = "\nimport select, time\nkept.append(open(path)); print('ready', flush=True)\n"
+    chain = "while not select.select([0], [], [], 0.1)[0]:\n    if os.fork(): os._exit(0)\nos._exit(0)"
+    fd = os.open(folder, os.O_RDONLY)
+    with process(until_told + chain, folder / "data"):
+        assert [is_open_below(fd) for _ in range(60)] == [True] * 60
+    os.close(fd)
 
 
 @pytest.mark.usefixtures("root_rights")

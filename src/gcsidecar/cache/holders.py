@@ -27,6 +27,8 @@ MAX_AGE_SECONDS = 5.0
 # rest, so many seconds of looking may be spent at once.
 SHARE = 0.05
 SAVED_SECONDS = 0.5
+# Meanwhile a process may hand on what it holds to a child, and end: so those that have come are looked at, too.
+ROUNDS = 3
 
 # What is mapped, the last column of a line in /proc/PID/maps; the others have no slash.
 _MAPPED = re.compile(rb" (/[^\n]*)")
@@ -68,12 +70,14 @@ class Held:
 def look() -> Held:
     """Look at all processes but this one."""
     spaces: dict[bytes, _Namespace] = {}
-    me = os.getpid()
-    for process in os.listdir(b"/proc"):
-        if process.isdigit() and int(process) != me:
+    seen = {b"%d" % os.getpid()}
+    for _ in range(ROUNDS):
+        new = {name for name in os.listdir(b"/proc") if name.isdigit()} - seen
+        for process in new:
             with contextlib.suppress(OSError):
                 namespace = os.readlink(b"/proc/%b/ns/mnt" % process)
                 spaces.setdefault(namespace, _Namespace()).add(process)
+        seen |= new
     return Held(place for space in spaces.values() for place in space.places())
 
 
