@@ -227,8 +227,7 @@ def _signals(line: str) -> set[int]:
 
 
 def test_it_runs_as_process_1_of_a_container(folder: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("a namespace of process ids needs root")
+    needs.root()
     container = ["unshare", "--pid", "--fork", "--mount-proc"]
     assert run(*container, *LEASE, "run", folder, "--", "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
     orphan = "(sleep 0.05 &) ; sleep 0.2; grep -c Z /proc/[0-9]*/stat | grep -c :1"
