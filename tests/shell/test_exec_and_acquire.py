@@ -57,7 +57,7 @@ def test_what_cant_be_run_holds_nothing(folder: Path, command: str, status: int)
 
 
 def test_an_acquired_lease_holds_until_its_file_is_removed(folder: Path) -> None:
-    """A lease that was acquired holds until its file is removed; no process of ours stays.
+    """A lease that was acquired is a bare one, and holds until its file is removed; no process of ours stays.
 
     `--print` prints the path of the lease file, and nothing else.
     """
