@@ -141,12 +141,17 @@ def test_a_folder_is_made_unless_it_is_told_not_to(cache: Path) -> None:
 def test_it_is_the_lease_that_python_takes(folder: Path) -> None:
     """It takes the same lease as Python's `lease`, and runs the command.
 
-    `--timeout` and `--ttl`, in seconds, and `--purpose` are those of Python's `lease`.
+    `--timeout` and `--ttl`, in seconds, and `--purpose` are those of Python's `lease`; its purpose is the name of the
+    command unless another is given.
     """
     show = ["sh", "-c", 'cat "$0"/.lease.*', folder]
     found = decoded(lease("run", folder, "--purpose", "build 17", "--ttl", "99.5", "--", *show).stdout.encode())
     assert found is not None
     assert (found.purpose, found.ttl_seconds, found.locked) == ("build 17", 99.5, True)
+
+    found = decoded(lease("run", folder, "--", "/bin/sh", *show[1:]).stdout.encode())
+    assert found is not None
+    assert found.purpose == "sh"
 
     with running("flock", "-x", folder, *WAITING):
         done = lease("run", folder, "--timeout", "0.1", "--", "true")
