@@ -6,10 +6,6 @@ import ast
 import functools
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 PROJECT = Path(__file__).parents[2]
 PAGE = PROJECT / "docs" / "leases.md"
@@ -29,18 +25,18 @@ def sentences() -> list[str]:
     """Each sentence of the page, and each row of its tables, as plain text on one line."""
     body = "\n## ".join(PAGE.read_text().split("\n## ")[1:])
     blocks = [block.strip() for block in _BLOCK.split(_FENCE.sub("\n", f"## {body}"))]
-    return [sentence for block in blocks for sentence in _sentences_of(block)]
+    # A heading promises nothing, nor does that of a table, below which a rule stands.
+    heads = [bool(_RULE.fullmatch(block)) for block in (*blocks[1:], "")]
+    return [s for block, is_head in zip(blocks, heads, strict=True) if not is_head for s in _sentences_of(block)]
 
 
-def _sentences_of(block: str) -> Iterator[str]:
-    # A heading promises nothing, and the first row of a table is one.
+def _sentences_of(block: str) -> list[str]:
     block = "\n".join(line for line in block.splitlines() if not line.startswith("## "))
-    if not block or _RULE.fullmatch(block):
-        return
+    if _RULE.fullmatch(block):
+        return []
     if block.startswith("|"):
-        yield plain(block.strip("|"))
-        return
-    yield from filter(None, _END.split(plain(block.removeprefix("- "))))
+        return [plain(block.strip("|"))]
+    return [sentence for sentence in _END.split(plain(block.removeprefix("- "))) if sentence]
 
 
 def plain(text: str) -> str:

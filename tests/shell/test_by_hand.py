@@ -74,9 +74,9 @@ def evicted(root: Root) -> bool:
 
 
 def test_a_heartbeat_keeps_a_lease_alive_where_the_root_asks_for_one(folder: Path) -> None:
-    """Where the root has a `lease.ttl` it is a heartbeat lease: it holds until it has not been touched for so long.
+    """Where the root has a `lease.ttl`, and `on_stale: expire`, it ends once it was not touched for so long.
 
-    A heartbeat is `touch -c "$L"`, which makes no new file where the lease has ended.
+    To touch it is `touch -c "$L"`, which makes no new file where the lease has ended.
     """
     file, clock = folder / ".lease.x", FakeClock()
     file.touch()

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cache.helpers import make_folder, opened, reconcile
+from e2e.harness import eventually
 from fakes import NOW
-from shell.holders import BY_HAND, HOLDERS, kept, shell
+from shell.holders import BY_HAND, HOLDERS, kept, lease_files, shell
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 STEPS = ("open", "locked", "move out", "moved out", "looked again", "mark", "condemn", "delete", "deleted")
+# Why a folder is kept after the process is killed.
+ENDS = {"by hand": "leased", "flock": None, "python": None, "run": "leased", "exec": None, "acquire": "leased"}
+# How many lease files there are, and whether the folder itself is locked.
+HELD_BY = {"by hand": (1, 0), "flock": (0, 1), "python": (1, 1), "run": (1, 1), "exec": (1, 1), "acquire": (1, 0)}
 FILES = [kind for kind in HOLDERS if kind != "flock"]
 
 
@@ -42,6 +48,37 @@ def test_the_last_of_two_holders_ends_it(folder: Path, kind: str, other: str) ->
         assert kept(folder.parent, folder.name) == "leased"
     if kind != "exec":
         assert kept(folder.parent, folder.name) is None
+
+
+@pytest.mark.parametrize(("kind", "after"), ENDS.items())
+def test_what_becomes_of_it_when_its_process_is_killed(folder: Path, kind: str, after: str | None) -> None:
+    """a file made by hand | the file, until it is removed | it holds on | a shell
+
+    `flock -s` | a lock on the folder, until the last process that has it ends | it ends | `flock`, and real locks
+
+    Python's `lease` | a file and locks, until it is released | it ends | this package
+
+    `gcsidecar lease run` | a file and locks, until the command and all that inherited them have ended | the command
+    holds on | this package
+
+    `gcsidecar lease exec` | a file and locks, until the command and all that inherited them have ended | it ends | this
+    package, and real locks
+
+    `gcsidecar lease acquire` | the file, until it is removed | there is none, and it holds on | this package
+    """
+    with HOLDERS[kind](folder) as process:
+        files, lock = lease_files(folder), shell('flock -n -x "$1" true', folder).returncode
+        assert (len(files), lock) == HELD_BY[kind]
+        if isinstance(process, subprocess.Popen):
+            process.kill()
+            process.wait()
+            if kind == "flock":  # whose command has it, too
+                assert process.stdin is not None
+                process.stdin.close()
+        if after is None:
+            eventually(lambda: kept(folder.parent, folder.name) is None, "it ends")
+        else:
+            assert kept(folder.parent, folder.name) == after
 
 
 def test_a_folder_that_is_being_taken_away_is_missing_or_whole(folder: Path) -> None:

@@ -115,7 +115,9 @@ def said(process: subprocess.Popen[str]) -> str:
 
 
 def test_the_kernel_ends_it_with_its_process(folder: Path) -> None:
-    """The kernel ends a lease with its process, however that ends; the sidecar removes the file that is left."""
+    """Where locks are real, the kernel ends a lease with its process, however that ends; the sidecar removes the file
+    that is left.
+    """
     with running(sys.executable, "-c", IN_PYTHON, folder) as process:
         assert kept(folder.parent, folder.name) == "leased"
         process.kill()

@@ -39,16 +39,39 @@ def noted(log: Path) -> list[str]:
     return log.read_text().split()
 
 
-def test_each_signal_that_is_sent_to_it_reaches_the_command(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--ttl", "60")])
+def test_each_signal_that_is_sent_to_it_reaches_the_command(
+    folder: Path, tmp_path: Path, options: tuple[str, ...]
+) -> None:
     """A signal that is sent to it is passed on to the command; those of a terminal reach both, and the command once."""
     log, expected = tmp_path / "log", []
-    with running(*LEASE, "run", folder, "--", sys.executable, "-c", RECORDER, log) as process:
+    with running(*LEASE, "run", folder, *options, "--", sys.executable, "-c", RECORDER, log) as process:
         for name in ("HUP", "INT", "QUIT", "USR1", "USR2", "ALRM", "WINCH", "CONT", "TERM"):
             process.send_signal(getattr(signal, f"SIG{name}"))
             expected.append(f"SIG{name}")
             eventually(lambda: noted(log) == expected, f"SIG{name} is passed on")
         assert process.wait(20) == 3
     assert lease_files(folder) == []
+
+
+def test_its_heartbeat_takes_no_signal(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with running(*LEASE, "run", folder, "--ttl", "60", "--", sys.executable, "-c", RECORDER, log) as process:
+        for _ in range(2000):
+            process.send_signal(signal.SIGUSR1)
+        process.terminate()
+        assert process.wait(20) == 3
+
+
+def test_an_alarm_that_was_set_before_reaches_the_command(folder: Path, tmp_path: Path) -> None:
+    """A signal that is sent to it is passed on to the command; those of a terminal reach both, and the command once."""
+    log = tmp_path / "log"
+    alarm = "import os, signal, sys; signal.setitimer(signal.ITIMER_REAL, 1); os.execv(sys.argv[1], sys.argv[1:])"
+    command = [*LEASE, "run", folder, "--", sys.executable, "-c", RECORDER, log]
+    with running(sys.executable, "-c", alarm, *command) as process:
+        eventually(lambda: log.exists() and noted(log) == ["SIGALRM"], "the alarm is passed on")
+        process.terminate()
+        assert process.wait(20) == 3
 
 
 class Terminal:
@@ -119,6 +142,11 @@ def test_a_shell_can_stop_it_and_go_on(folder: Path, tmp_path: Path, how: str) -
     child = int((tmp_path / "pid").read_text())
     parent = int(stat(child)[1])
     if how == "^Z":
+        for _ in range(5):  # which of two signals comes first is for the kernel to say
+            shell.type("\x1a")
+            eventually(lambda: {state(child), state(parent)} == {"T"}, "both are stopped")
+            shell.type("fg\n")
+            eventually(lambda: "T" not in {state(child), state(parent)}, "both go on")
         shell.type("\x1a")
     elif how.startswith("sent"):
         os.kill(parent if how == "sent to it" else child, signal.SIGTSTP)

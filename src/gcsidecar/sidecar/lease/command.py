@@ -1,7 +1,7 @@
 """The command that `lease run` runs: started, waited for, its signals passed on, and its end made ours.
 
-It knows no leases. Command and parent share a process group, as with `env` or `nice`: what a terminal or the kernel
-sends goes to both at once, so only what somebody sends to the parent alone is passed on.
+It knows no leases. Command and parent share a process group, as with `time` or `nice`: what a terminal sends goes to
+both at once, so only what is sent to the parent alone is passed on.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _IGNORED_HERE = (signal.SIGPIPE, signal.SIGXFSZ)
 _OWN = {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
 _WAITED_FOR = signal.valid_signals() - _OWN
 _JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
+# What a terminal sends, to the whole group; anything else that comes from the kernel (an alarm that outlived our own
+# start) is for one process.
+_FROM_TERMINAL = _JOB_CONTROL | {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCONT, signal.SIGWINCH}
 _SENT_BY_KERNEL = 0x80
 # `resource` counts it among what is dumped: less would have a core handler that is a pipe write ours, too.
 _NO_CORE_BYTES = 1
@@ -51,9 +54,10 @@ class Command:
                 return status
 
     def _pass_on(self, info: signal.struct_siginfo) -> None:
-        if info.si_code != _SENT_BY_KERNEL:
-            with contextlib.suppress(PermissionError):
-                os.kill(self.pid, info.si_signo)
+        if info.si_code == _SENT_BY_KERNEL and info.si_signo in _FROM_TERMINAL:
+            return
+        with contextlib.suppress(PermissionError):
+            os.kill(self.pid, info.si_signo)
 
     def _reap(self) -> int | None:
         """Its end, if that is what has happened; as process 1 of a container we have other children, too."""

@@ -175,7 +175,10 @@ def _add_folder(parser: argparse.ArgumentParser) -> None:
         help="how long to try where the folder is just being taken away; %(default).0f unless given",
     )
     parser.add_argument(
-        "--purpose", metavar="TEXT", default="", help="what it is held for, in words for `lease list` and the log"
+        "--purpose",
+        metavar="TEXT",
+        default="",
+        help="what it is held for, for `lease list` and the log; the name of a command unless given",
     )
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def run_(options: argparse.Namespace) -> int:
     """Run a command under a lease; ends as the command does."""
     lease = acquire(
-        options.path, ttl=options.ttl, create=options.create, timeout=options.timeout, purpose=options.purpose
+        options.path, ttl=options.ttl, create=options.create, timeout=options.timeout, purpose=_purpose(options)
     )
     with lease, signals_held() as mask:
         lease.set_inheritable(options.inherit)
@@ -36,7 +36,7 @@ def run_(options: argparse.Namespace) -> int:
 
 def exec_(options: argparse.Namespace) -> int:
     """Become a command that holds a lease; comes back only where that fails."""
-    with acquire(options.path, create=options.create, timeout=options.timeout, purpose=options.purpose) as lease:
+    with acquire(options.path, create=options.create, timeout=options.timeout, purpose=_purpose(options)) as lease:
         if not lease.locked:
             raise LeaseRefusedError(
                 f"{lease.path}: locks on this filesystem show nobody who holds it, so nothing would end the lease; use "
@@ -49,6 +49,11 @@ def exec_(options: argparse.Namespace) -> int:
             os.execvpe(options.words[0], options.words, _environ(options, lease))  # noqa: S606  that is what it is for
         except OSError as error:
             return _not_started(options.words[0], error)
+
+
+def _purpose(options: argparse.Namespace) -> str:
+    """What was said, else the program: its arguments may be nobody's business, and everybody may read a lease."""
+    return str(options.purpose or os.path.basename(options.words[0]))
 
 
 def _environ(options: argparse.Namespace, lease: Lease) -> dict[str, str]:
