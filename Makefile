@@ -8,7 +8,7 @@ READY := $(VENV)/.ready
 # What is installed here comes first; mkfs and mount are where ordinary users don't look.
 export PATH := $(VENV)/bin:$(CACHE)/programs/usr/bin:$(PATH):/usr/sbin:/sbin
 
-.PHONY: help run test check lint types format bench docs rules dashboards pictures image lock sbom clean
+.PHONY: help run test check lint types format bench model docs rules dashboards pictures image lock sbom clean
 .DEFAULT_GOAL := help
 
 help: ## list this
@@ -37,6 +37,10 @@ format: $(READY) ## format the code, and mend what can be mended without thinkin
 
 bench: $(READY) ## measure what it costs; prints each figure beside its goal
 	@PYTHONPATH=tests python -m bench
+
+model: $(READY) ## explore the model of the eviction protocol further than the tests do; prints a table, takes minutes
+	@tools/setup programs $(CACHE)/programs
+	@PYTHONPATH=tests python -m model
 
 docs: $(READY) ## make what is made from the code: docs/metrics.md and the config's JSON schema
 	@python -m gcsidecar.sidecar.metrics.docs >docs/metrics.md.new && mv docs/metrics.md.new docs/metrics.md

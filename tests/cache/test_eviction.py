@@ -43,9 +43,10 @@ def kept_for(root: Root, name: str) -> str:
 
 
 def leftovers(path: Path) -> list[str]:
-    """What lies in the slots of a root."""
+    """The names of the folders that lie in the slots of a root."""
     state = path / ".gcsidecar"
-    return [p.name for side in ("evicting", "condemned") for slot in (state / side).iterdir() for p in slot.iterdir()]
+    slots = [slot for side in ("evicting", "condemned") for slot in (state / side).iterdir()]
+    return [decode(entry.name) for slot in slots for entry in slot.iterdir()]
 
 
 def test_an_unleased_folder_is_evicted_and_nothing_of_it_stays(tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_a_leased_folder_whose_name_is_taken_meanwhile_is_parked_whole_and_comes
         assert kept_for(root, "a") == "leased"
         assert leftovers(tmp_path) == ["a"]
         (tmp_path / "a.lease").unlink()
-        inside = next(p for p in (tmp_path / ".gcsidecar/evicting").glob("*/a"))
+        inside = next(p for p in (tmp_path / ".gcsidecar/evicting").glob("*/a%-*"))
         (inside / ".lease.1").touch()
         root.recover()
         assert root.parked == {"a"}
@@ -135,13 +136,31 @@ def test_a_folder_swapped_under_the_evictor_goes_back_untouched(tmp_path: Path) 
         assert (tmp_path / "old/data").stat().st_size == 4096
 
 
+def test_what_was_put_back_is_called_otherwise_when_it_is_moved_again(tmp_path: Path) -> None:
+    """A second sidecar that looked at it the first time can't act on it the second time, where there are no locks."""
+    make_folder(tmp_path, "a")
+    seen: list[str] = []
+
+    def look(step: str) -> None:
+        if step == "moved out":
+            seen.extend(entry.name for entry in (tmp_path / ".gcsidecar/evicting").glob("*/*"))
+            (tmp_path / "a.lease").touch()
+
+    with opened(tmp_path, step=look) as root:
+        assert kept_for(root, "a") == "leased"
+        (tmp_path / "a.lease").unlink()
+        assert kept_for(root, "a") == "leased"
+    assert [decode(entry) for entry in seen] == ["a", "a"]
+    assert len(set(seen)) == 2
+
+
 def test_what_is_condemned_bears_a_mark_on_its_inode(tmp_path: Path) -> None:
     make_folder(tmp_path, "a")
     seen: list[int] = []
 
     def look(step: str) -> None:
         if step == "delete":
-            entry = next((tmp_path / ".gcsidecar/condemned").glob("*/a"))
+            entry = next((tmp_path / ".gcsidecar/condemned").glob("*/a%-*"))
             seen.append(entry.stat().st_mode & MARK)
 
     with opened(tmp_path, step=look) as root:

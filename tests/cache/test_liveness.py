@@ -558,7 +558,7 @@ def test_a_lease_taken_amid_an_eviction_brings_the_folder_back(tmp_path: Path, s
 
         def take(name: str) -> None:
             if name == step:
-                where = next(iter((tmp_path / ".gcsidecar/evicting").glob("*/a")), folder)
+                where = next(iter((tmp_path / ".gcsidecar/evicting").glob("*/a%-*")), folder)
                 held.enter_context(locked(put(where)))
 
         with opened(tmp_path, step=take) as root:

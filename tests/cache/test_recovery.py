@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +18,7 @@ from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.errors import RemovalError
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.state import encode
+from gcsidecar.cache.state import decode, encode
 from gcsidecar.cache.verdict import End, Reaped
 from gcsidecar.contract import MARK
 
@@ -30,7 +32,7 @@ DAY = 24 * 3600.0
 
 
 def lying(path: Path, side: str) -> list[str]:
-    return sorted(entry.name for entry in (path / ".gcsidecar" / side).glob("*/*"))
+    return sorted(decode(entry.name) for entry in (path / ".gcsidecar" / side).glob("*/*"))
 
 
 def park(path: Path, name: str = "a", *, lease: str | None = ".lease") -> Path:
@@ -210,6 +212,42 @@ def test_the_ttl_of_the_root_ends_no_lease_that_its_holder_cannot_reach(tmp_path
         assert root.parked == {"a"}
 
 
+def test_where_other_hosts_see_the_filesystem_a_parked_folder_waits_until_they_know_that_it_was_moved(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock(time.time())
+    parked = park(tmp_path, lease=None)
+    with opened(tmp_path, active=False, clock=clock) as root:
+        root.filesystem = replace(root.filesystem, settle_seconds=90.0)
+        root.activate({})
+        root.recover()
+        advance_and_recover(root, clock, 89)
+        assert root.parked == {"a"}
+        (parked / ".lease").touch()  # by another host, which took it for what has the name
+        advance_and_recover(root, clock, 2)
+        assert root.parked == {"a"}
+        (parked / ".lease").unlink()
+        root.recover()
+        assert root.parked == frozenset()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o755 | MARK])
+def test_what_another_sidecar_has_put_back_or_condemned_meanwhile_is_left_as_it_is(tmp_path: Path, mode: int) -> None:
+    parked, now = park(tmp_path, lease=None), tmp_path / "elsewhere"
+    steps: list[str] = []
+
+    def act(step: str) -> None:
+        steps.append(step)
+        if step == "locked in its slot":
+            parked.chmod(mode)
+            parked.rename(now)
+
+    with opened(tmp_path, step=act) as root:
+        assert root.parked == frozenset()
+    assert steps == ["locked in its slot"], "nothing more was done"
+    assert (size_of(now), stat.S_IMODE(now.stat().st_mode)) == (77, mode)
+
+
 def test_what_cannot_be_opened_stays_parked(tmp_path: Path) -> None:
     (tmp_path / ".gcsidecar/evicting/dead-1").mkdir(parents=True)
     (tmp_path / ".gcsidecar/evicting/dead-1/a").symlink_to(tmp_path)
@@ -246,7 +284,7 @@ def test_what_cannot_be_deleted_is_reported_counted_and_tried_again_later_each_t
         assert root.recover().failures
         clock.advance(61)
         assert not root.recover().failures, "then for two"
-        subprocess.run(["chattr", "-i", str(next((tmp_path / ".gcsidecar/condemned").glob("*/a/sub")))], check=True)
+        subprocess.run(["chattr", "-i", str(next((tmp_path / ".gcsidecar/condemned").glob("*/a%-*/sub")))], check=True)
         clock.advance(120)
         assert root.recover().deleted == ["a"]
         assert root.condemned == 0

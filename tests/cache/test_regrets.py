@@ -144,13 +144,13 @@ def test_a_parked_folder_that_comes_back_under_a_name_evicted_meanwhile_is_none(
     def take_name_and_lease(step: str) -> None:
         told_of.append(step)
         if step == "moved out" and told_of.count(step) == 1:
-            next((tmp_path / ".gcsidecar/evicting").glob("*/a")).joinpath(".lease.job").touch()
+            next((tmp_path / ".gcsidecar/evicting").glob("*/a%-*")).joinpath(".lease.job").touch()
             make_folder(tmp_path, "a")
 
     with opened(tmp_path, step=take_name_and_lease, regretted=told.append) as root:
         with pytest.raises(DisposableInUseError):
             evict(root, "a")
-        (parked,) = (tmp_path / ".gcsidecar/evicting").glob("*/a")
+        (parked,) = (tmp_path / ".gcsidecar/evicting").glob("*/a%-*")
         reconcile(root)
         # The one that took its name goes, as it may where the slot could not be listed for a moment.
         parked.rename(tmp_path / "b")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened
 from gcsidecar.cache.errors import StateDirectoryError
-from gcsidecar.cache.state import BALLAST_BYTES, SPARE_SLOTS, StateDirectory, decode, encode
+from gcsidecar.cache.state import BALLAST_BYTES, SPARE_SLOTS, StateDirectory, decode, encode, entry_of
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ def evict(root: Root, name: str) -> None:
 def test_an_entry_says_where_it_belongs_whatever_the_name_is(name: str) -> None:
     assert decode(encode(name)) == name
     assert "/" not in encode(name)
+    assert decode(entry_of(name)) == name
+    assert "/" not in entry_of(name)
+
+
+def test_no_two_entries_are_called_the_same_but_where_a_name_leaves_no_room_for_more() -> None:
+    assert entry_of("a") != entry_of("a")
+    assert len(entry_of("a" * 245)) == 255
+    assert entry_of("a" * 246) == "a" * 246
 
 
 def test_it_is_for_us_only_and_the_lock_is_for_all_to_read(tmp_path: Path) -> None:
@@ -99,8 +107,8 @@ def test_a_slot_in_use_is_not_handed_out_again(tmp_path: Path) -> None:
     with state_of(tmp_path) as state, ExitStack() as held:
         assert state.lock()
         for number in range(SPARE_SLOTS + 2):  # more than there were
-            slot = held.enter_context(state.evicting.empty())
-            os.mkdir(f"f{number}", dir_fd=slot.fd)
+            slot = held.enter_context(state.evicting.empty(f"f{number}"))
+            os.mkdir(slot.entry, dir_fd=slot.fd)
         assert sorted(state.evicting.entries()) == [f"f{number}" for number in range(SPARE_SLOTS + 2)]
         state.prepare()
         assert len(slots(tmp_path, "evicting")) == 2 * SPARE_SLOTS + 2
@@ -120,7 +128,7 @@ def test_all_descriptors_are_let_go(tmp_path: Path) -> None:
     with state_of(tmp_path) as state:
         state.lock()
         state.prepare()
-        with state.evicting.empty(), state.condemned.occupied() as found:
+        with state.evicting.empty("f"), state.condemned.occupied() as found:
             assert list(found) == []
     (tmp_path / ".gcsidecar/condemned").rename(tmp_path / "away")
     (tmp_path / ".gcsidecar/condemned").touch()

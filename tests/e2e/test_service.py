@@ -57,7 +57,7 @@ def test_sigterm_ends_it_within_a_second_even_amid_a_deletion(tmp_path: Path, ca
     with Sidecar(tmp_path, {"roots": [root(cache, max_folders=1)]}) as sidecar:
         fill(cache, "new", size=1)
         os.utime(cache / "new", (time.time() + 100, time.time() + 100))
-        eventually(lambda: list((cache / ".gcsidecar/condemned").glob("*/big")), "the folder is being deleted")
+        eventually(lambda: list((cache / ".gcsidecar/condemned").glob("*/big%-*")), "the folder is being deleted")
         status, seconds = sidecar.stop()
         assert (status, seconds < 1.0) == (0, True), seconds
     with Sidecar(tmp_path, {"roots": [root(cache)]}):

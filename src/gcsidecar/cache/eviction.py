@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import EvictionError
 from gcsidecar.cache.removal import Removal, never, remove_tree
-from gcsidecar.cache.state import Slot, StateDirectory, encode
 from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
 from gcsidecar.contract import MARK
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from gcsidecar.cache.state import Slot, StateDirectory
 
 # How often a folder's name may change under us before we leave it for the next round.
 ATTEMPTS = 3
@@ -74,7 +75,7 @@ def evict(ground: Ground, name: str) -> Removal:
         try:
             lock_or_keep(fd, name)
             ground.step("locked")
-            if _is_named(ground.root_fd, name, fd):
+            if is_named(ground.root_fd, name, fd):
                 return _evict(ground, name, fd)
         finally:
             os.close(fd)
@@ -141,14 +142,14 @@ def _move_out(ground: Ground, name: str, fd: int, slot: Slot, mode: int) -> None
     ground.step("move out")
     try:
         with parent_of(ground.root_fd, name) as (parent_fd, base):
-            _rename(ground.state, parent_fd, base, slot.fd, encode(name))
+            _rename(ground.state, parent_fd, base, slot.fd, slot.entry)
     except OSError as error:
         _restore_mode(fd, mode)
         if error.errno in {errno.ENOENT, errno.EXDEV, errno.EBUSY}:
             raise DisposableInUseError(f"{name}: {error.strerror}", reason=_why_not(error)) from error
         raise
     ground.step("moved out")
-    if not _is_named(slot.fd, encode(name), fd):
+    if not is_named(slot.fd, slot.entry, fd):
         _restore_mode(fd, mode)
         put_back(ground, name, slot)
         raise DisposableInUseError(f"{name}: another folder has that name now", reason="changed")
@@ -165,7 +166,7 @@ def _decide(ground: Ground, name: str, fd: int, slot: Slot, mode: int) -> Remova
         put_back(ground, name, slot)
         raise DisposableInUseError(f"{name}: {reason}", reason=reason)
     try:
-        return condemn(ground, slot, encode(name), fd)
+        return condemn(ground, slot, fd)
     except OSError:
         _restore_mode(fd, mode)
         put_back(ground, name, slot)
@@ -177,13 +178,13 @@ def put_back(ground: Ground, name: str, slot: Slot) -> bool:
     ground.step("put back")
     try:
         with parent_of(ground.root_fd, name) as (parent_fd, base):
-            _rename(ground.state, slot.fd, encode(name), parent_fd, base)
+            _rename(ground.state, slot.fd, slot.entry, parent_fd, base)
     except OSError:
         return False
     return True
 
 
-def condemn(ground: Ground, slot: Slot, entry: str, fd: int) -> Removal:
+def condemn(ground: Ground, slot: Slot, fd: int) -> Removal:
     """Steps 6 and 7: mark it on the inode itself, move it to where nothing comes back from, and delete it.
 
     Raises:
@@ -196,14 +197,14 @@ def condemn(ground: Ground, slot: Slot, entry: str, fd: int) -> Removal:
         os.fchmod(fd, mode | MARK)
     with contextlib.ExitStack() as stack:
         try:
-            grave = stack.enter_context(ground.state.condemned.empty())
+            grave = stack.enter_context(ground.state.condemned.empty(slot.entry))
             ground.step("condemn")
-            _rename(ground.state, slot.fd, entry, grave.fd, entry)
+            _rename(ground.state, slot.fd, slot.entry, grave.fd, grave.entry)
         except OSError:
             _restore_mode(fd, mode)
             raise
         ground.step("delete")
-        removal = remove_tree(grave.fd, entry, stop=ground.stop, dir_fd=fd)
+        removal = remove_tree(grave.fd, grave.entry, stop=ground.stop, dir_fd=fd)
         ground.step("deleted")
         return removal
 
@@ -226,7 +227,7 @@ def parent_of(root_fd: int, name: str) -> Iterator[tuple[int, str]]:
         os.close(fd)
 
 
-def _is_named(dir_fd: int, name: str, fd: int) -> bool:
+def is_named(dir_fd: int, name: str, fd: int) -> bool:
     """Whether a name still names what is open."""
     try:
         with parent_of(dir_fd, name) as (parent_fd, base):

@@ -10,7 +10,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.eviction import Ground, condemn, lock_or_keep, put_back
+from gcsidecar.cache.eviction import Ground, condemn, is_named, lock_or_keep, put_back
 from gcsidecar.cache.holders import is_open_below
 from gcsidecar.cache.removal import Removal, remove_tree
 from gcsidecar.cache.state import EVICTING, Slot, decode
@@ -105,23 +105,25 @@ class Recovery:
         return found
 
     def _whole(self, slot: Slot, found: Recovered) -> None:
-        entry = slot.entry or ""
-        name = decode(entry)
+        name = decode(slot.entry)
         try:
-            fd = os.open(entry, _FLAGS, dir_fd=slot.fd)
+            fd = os.open(slot.entry, _FLAGS, dir_fd=slot.fd)
         except OSError:
             found.parked.append(name)
             return
         try:
             lock_or_keep(fd, name)
-            self._restore_or_condemn(slot, entry, fd, found)
+            self._ground.step("locked in its slot")
+            # Else another sidecar had it until now, and has put it back or condemned it.
+            if is_named(slot.fd, slot.entry, fd):
+                self._restore_or_condemn(slot, fd, found)
         except (DisposableInUseError, OSError):
             found.parked.append(name)
         finally:
             os.close(fd)
 
-    def _restore_or_condemn(self, slot: Slot, entry: str, fd: int, found: Recovered) -> None:
-        name = decode(entry)
+    def _restore_or_condemn(self, slot: Slot, fd: int, found: Recovered) -> None:
+        name = decode(slot.entry)
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
         if mode & MARK:
             os.fchmod(fd, mode & ~MARK)
@@ -130,7 +132,7 @@ class Recovery:
         elif self._is_leased(slot, name, fd) or self._guards.reason(fd, name) is not None:
             found.parked.append(name)
         else:
-            removal = condemn(self._ground, slot, entry, fd)
+            removal = condemn(self._ground, slot, fd)
             (found.deleted if removal.complete else found.remaining).append(name)
 
     def _is_leased(self, slot: Slot, name: str, fd: int) -> bool:
@@ -139,7 +141,8 @@ class Recovery:
         key = (status.st_dev, status.st_ino)
         since = self._parked_since.setdefault(key, monotonic)
         self._seen_parked.add(key)
-        if self._patterns.beside(self._ground.root_fd, name):
+        # An eviction that ended before other hosts' views had settled left the wait to us.
+        if monotonic - since < self._ground.settle_seconds or self._patterns.beside(self._ground.root_fd, name):
             return True
         path = f"{STATE_DIRECTORY}/{EVICTING}/{slot.name}/{slot.entry}"
         leases = self._lookout.look_at_parked(fd, name, path)
@@ -155,12 +158,11 @@ class Recovery:
         return self._clock.time() - last > self._parked_ttl and monotonic - since > self._parked_ttl
 
     def _condemned(self, slot: Slot, found: Recovered) -> None:
-        entry = slot.entry or ""
-        name, monotonic = decode(entry), self._clock.monotonic()
+        name, monotonic = decode(slot.entry), self._clock.monotonic()
         if slot.name in self._backoff.waiting(monotonic):
             found.remaining.append(name)
             return
-        removal = self._delete(slot, entry)
+        removal = self._delete(slot)
         if removal is not None and removal.complete:
             self._backoff.forget(slot.name)
             found.deleted.append(name)
@@ -170,16 +172,16 @@ class Recovery:
             self._backoff.failed(slot.name, monotonic)
             found.failures.extend((name, failure) for failure in removal.failures)
 
-    def _delete(self, slot: Slot, entry: str) -> Removal | None:
+    def _delete(self, slot: Slot) -> Removal | None:
         """Delete what is condemned, under its lock only; none where somebody holds that."""
         try:
-            fd = os.open(entry, _FLAGS, dir_fd=slot.fd)
+            fd = os.open(slot.entry, _FLAGS, dir_fd=slot.fd)
         except OSError:
             # Not a directory, or not readable: the deletion deals with either.
-            return remove_tree(slot.fd, entry, stop=self._ground.stop)
+            return remove_tree(slot.fd, slot.entry, stop=self._ground.stop)
         try:
-            lock_or_keep(fd, entry)
-            return remove_tree(slot.fd, entry, stop=self._ground.stop, dir_fd=fd)
+            lock_or_keep(fd, slot.entry)
+            return remove_tree(slot.fd, slot.entry, stop=self._ground.stop, dir_fd=fd)
         except DisposableInUseError:
             return None
         finally:

@@ -31,6 +31,11 @@ BALLAST_BYTES = 256 * 1024
 # So many slots are kept empty on each side: on a full disk none can be made.
 SPARE_SLOTS = 4
 
+# The longest name that a file may have, on any filesystem we know.
+NAME_MAX_BYTES = 255
+# Is in no encoded name.
+_MADE_UNIQUE_BY = "%-"
+
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
@@ -40,19 +45,29 @@ def encode(name: str) -> str:
     return name.replace("%", "%25").replace("/", "%2F")
 
 
+def entry_of(name: str) -> str:
+    """What to call a folder's entry in a slot: what none was ever called, if there is room for that in a file's name.
+
+    Two sidecars on a filesystem without locks may meet in one slot; so neither moves on what it did not look at.
+    """
+    entry = encode(name)
+    unique = f"{entry}{_MADE_UNIQUE_BY}{secrets.token_hex(4)}"
+    return unique if len(os.fsencode(unique)) <= NAME_MAX_BYTES else entry
+
+
 def decode(entry: str) -> str:
-    """The folder's name that `encode` made an entry of."""
-    return entry.replace("%2F", "/").replace("%25", "%")
+    """The folder's name that `encode` or `entry_of` made an entry of."""
+    return entry.partition(_MADE_UNIQUE_BY)[0].replace("%2F", "/").replace("%25", "%")
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for one entry, and what lies in it; `fd` is open as long as the one who was handed it uses it."""
+    """A place for one entry, and what that is called; `fd` is open as long as the one who was handed it uses it."""
 
     side: str
     name: str
     fd: int
-    entry: str | None = None
+    entry: str
 
 
 class Side:
@@ -82,8 +97,8 @@ class Side:
                 raise
 
     @contextlib.contextmanager
-    def empty(self) -> Iterator[Slot]:
-        """An empty slot of ours.
+    def empty(self, entry: str) -> Iterator[Slot]:
+        """An empty slot of ours, for an entry of that name.
 
         Raises:
             OSError: There is none, and none can be made.
@@ -92,8 +107,8 @@ class Side:
         if name is None:
             name = self._new_name()
             os.mkdir(name, 0o700, dir_fd=self.fd)
-        with self._opened(name) as slot:
-            yield slot
+        with self._opened(name) as (fd, _):
+            yield Slot(self.side, name, fd, entry)
 
     @contextlib.contextmanager
     def room_for(self, folder: str) -> Iterator[Slot | None]:
@@ -103,27 +118,26 @@ class Side:
             OSError: There is none, and none can be made; or they can't be listed.
         """
         lying, free = self._overview()
-        if encode(folder) in lying:
+        if folder in lying:
             yield None
             return
         if free is None:
             free = self._new_name()
             os.mkdir(free, 0o700, dir_fd=self.fd)
-        with self._opened(free) as slot:
-            yield slot
+        with self._opened(free) as (fd, _):
+            yield Slot(self.side, free, fd, entry_of(folder))
 
     @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:
-        """All slots with something in them, ours or not; each open until the next is asked for."""
+        """All slots with something in them, ours or not, once for each entry; each open until the next is asked for."""
         with contextlib.ExitStack() as stack:
 
             def slots() -> Iterator[Slot]:
                 for name in self._names():
                     stack.close()
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                        slot = stack.enter_context(self._opened(name))
-                        if slot.entry is not None:
-                            yield slot
+                        fd, entries = stack.enter_context(self._opened(name))
+                        yield from (Slot(self.side, name, fd, entry) for entry in entries)
 
             yield slots()
 
@@ -134,7 +148,7 @@ class Side:
             OSError: It can't be listed.
         """
         with self.occupied() as slots:
-            return [decode(slot.entry) for slot in slots if slot.entry is not None]
+            return [decode(slot.entry) for slot in slots]
 
     def trim(self) -> None:
         """Remove empty slots that are more than enough."""
@@ -144,14 +158,13 @@ class Side:
                 os.rmdir(name, dir_fd=self.fd)
 
     def _overview(self) -> tuple[set[str], str | None]:
-        """All entries, and the name of an empty slot of ours."""
+        """The names of the folders that lie here, and that of an empty slot of ours."""
         lying: set[str] = set()
         free = None
         for name in self._names():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(name) as slot:
-                if slot.entry is not None:
-                    lying.add(slot.entry)
-                elif free is None and self._is_mine(name):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(name) as (_, entries):
+                lying.update(map(decode, entries))
+                if not entries and free is None and self._is_mine(name):
                     free = name
         return lying, free
 
@@ -167,16 +180,17 @@ class Side:
 
     def _is_empty(self, name: str) -> bool:
         try:
-            with self._opened(name) as slot:
-                return slot.entry is None
+            with self._opened(name) as (_, entries):
+                return not entries
         except OSError:
             return False
 
     @contextlib.contextmanager
-    def _opened(self, name: str) -> Iterator[Slot]:
+    def _opened(self, name: str) -> Iterator[tuple[int, list[str]]]:
+        """A slot's descriptor, and the names of what lies in it."""
         fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.fd)
         try:
-            yield Slot(self.side, name, fd, next(iter(sorted(os.listdir(fd))), None))
+            yield fd, sorted(os.listdir(fd))
         finally:
             os.close(fd)
 
