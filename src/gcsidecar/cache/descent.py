@@ -14,6 +14,8 @@ from typing import Generic, Protocol, TypeVar
 # The descriptors of the first levels are kept (two each, with the stream of entries); of those below only the last two,
 # which is enough to act in a directory and on its entry in the one above. So a tree 5,000 deep takes about 20.
 HELD_LEVELS = 8
+# A tree 5,000 deep has paths of up to a megabyte, which are no use in a log.
+SHOWN_PATH = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CLOSED = -1
 
@@ -110,9 +112,13 @@ class Descent(Generic[L]):
         return len(self.levels) > HELD_LEVELS
 
     def path(self, name: str = "") -> str:
-        """The path of `name` in `here`, or of `here` itself, relative to the top; `.` is the top."""
+        """The path of `name` in `here`, or of `here` itself, relative to the top; `.` is the top.
+
+        It is for people: of one that is longer than any they would read the middle is left out.
+        """
         names = [level.name for level in self.levels[1:]]
-        return "/".join([*names, name] if name else names) or "."
+        path = "/".join([*names, name] if name else names) or "."
+        return path if len(path) <= SHOWN_PATH else f"{path[: SHOWN_PATH // 2]} ... {path[-SHOWN_PATH // 2 :]}"
 
     def enter(self, level: L) -> None:
         """Go down into a subdirectory of `here`, just opened."""

@@ -159,20 +159,27 @@ class _Remover:
         except OSError as error:
             self._keep(descent, directory, "", error)
             return
+        self._unlink_all(descent, directory, entries)
+
+    def _unlink_all(self, descent: Descent[_Directory], directory: _Directory, entries: list[os.DirEntry[str]]) -> None:
+        # Runs once for each file there is, so all it needs is at hand, and sums are made at the end.
+        unlink, fd, waiting, deleted, vanished = os.unlink, directory.fd, directory.waiting, 0, False
         for entry in entries:
+            name = entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    directory.waiting.append(entry.name)
+                    waiting.append(name)
                 else:
-                    os.unlink(entry.name, dir_fd=directory.fd)
-                    self._entries += 1
-                    directory.changed = True
+                    unlink(name, dir_fd=fd)
+                    deleted += 1
             except FileNotFoundError:
-                directory.changed = True
+                vanished = True
             except IsADirectoryError:  # it was none when it was read
-                directory.waiting.append(entry.name)
+                waiting.append(name)
             except OSError as error:
-                self._keep(descent, directory, entry.name, error)
+                self._keep(descent, directory, name, error)
+        self._entries += deleted
+        directory.changed = directory.changed or vanished or deleted > 0
 
     def _enter(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
         try:
@@ -278,13 +285,17 @@ class _Remover:
 
     def _keep(self, descent: Descent[_Directory], directory: _Directory, name: str, error: OSError) -> None:
         directory.kept = True
-        self._fail(descent.path(name), error)
+        self._failed += 1
+        if len(self._failures) < _SHOWN_FAILURES:  # a path from far below is long, and there may be a million of them
+            self._tell(descent.path(name), error)
 
     def _fail(self, path: str, error: OSError) -> None:
         self._failed += 1
-        if len(self._failures) < _SHOWN_FAILURES:
-            code = error.errno or errno.EIO
-            self._failures.append(RemovalFailure(path, code, _REASONS.get(code, os.strerror(code))))
+        self._tell(path, error)
+
+    def _tell(self, path: str, error: OSError) -> None:
+        code = error.errno or errno.EIO
+        self._failures.append(RemovalFailure(path, code, _REASONS.get(code, os.strerror(code))))
 
 
 def _open(dir_fd: int, name: str) -> _Directory:
