@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from stat import S_IMODE, S_IRWXU
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import Descent, Level, identity_of
-from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.obstacles import MOUNTED
+from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +26,17 @@ _SHOWN_FAILURES = 10
 # Some filesystems pass over entries when others are deleted while they list; and somebody may still be writing. With
 # half of them passed over each time, 64 passes delete more than any directory holds.
 _PASSES = 64
+# What is met in later passes may come to as much as what was there in the first, and to so many entries more: a writer
+# that adds to the tree for as long as it is being deleted must not hold us there.
+_LATE_ENTRIES = 100_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 # What a directory's name gives that was swapped for something else before it was opened.
 _NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 _REASONS = {
-    errno.EXDEV: "another filesystem is mounted there",
+    errno.EXDEV: MOUNTED,
     errno.ESTALE: "it was moved or replaced while it was being deleted",
     errno.ENOTEMPTY: "new entries kept coming while it was being deleted",
+    errno.EOVERFLOW: "it lies too deep for one go",
 }
 
 
@@ -104,8 +110,11 @@ class _Directory(Level):
         passes: How often it was read.
         changed: In this pass something in it went, or was found to be other than it was read.
         kept: Something in it can't be deleted, so neither can it.
+        late: It came while the one above was being deleted, or was passed over in that one's first pass, or lay too
+            deep.
     """
 
+    late: bool = False
     passes: int = 0
     changed: bool = False
     kept: bool = False
@@ -115,6 +124,11 @@ class _Directory(Level):
         self.passes += 1
         self.changed = False
         self.read()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what is met in it now is late."""
+        return self.late or self.passes > 1
 
     @property
     def is_worth_another_pass(self) -> bool:
@@ -130,7 +144,9 @@ class _Remover:
         self._stop = stop
         self._gone = self._stopped = False
         self._entries = self._failed = 0
+        self._early = self._late = 0  # how many entries were met
         self._failures: list[RemovalFailure] = []
+        self._lifted: set[str] = set()
 
     def run(self) -> Removal:
         if (top := self._open_top()) is not None:
@@ -152,6 +168,11 @@ class _Remover:
             else:
                 self._finish(descent, directory)
 
+    @property
+    def _is_overrun(self) -> bool:
+        """Whether more has come late than may."""
+        return self._late > self._early + _LATE_ENTRIES
+
     def _delete_some(self, descent: Descent[_Directory], directory: _Directory) -> None:
         """Unlink the next entries; subdirectories among them have to wait."""
         try:
@@ -159,6 +180,10 @@ class _Remover:
         except OSError as error:
             self._keep(descent, directory, "", error)
             return
+        if directory.is_late:
+            self._late += len(entries)
+        else:
+            self._early += len(entries)
         self._unlink_all(descent, directory, entries)
 
     def _unlink_all(self, descent: Descent[_Directory], directory: _Directory, entries: list[os.DirEntry[str]]) -> None:
@@ -182,6 +207,9 @@ class _Remover:
         directory.changed = directory.changed or vanished or deleted > 0
 
     def _enter(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        if descent.is_full:
+            self._lift(descent, directory, name)
+            return
         try:
             below = _open(directory.fd, name)
         except FileNotFoundError:
@@ -189,8 +217,26 @@ class _Remover:
         except OSError as error:
             self._delete_unopened(descent, directory, name, error)
         else:
+            below.late = directory.is_late or name in self._lifted
             descent.enter(below)
             self._start_pass(descent, below)
+
+    def _lift(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        """Move what lies too deep up to the top of the tree, and go on with it from there."""
+        top, lifted = descent.levels[0], f".gcsidecar-{secrets.token_hex(8)}"
+        if self._is_overrun:
+            self._keep(descent, directory, name, OSError(errno.EOVERFLOW, ""))
+            return
+        try:
+            rename_exclusive(directory.fd, name, top.fd, lifted)
+        except FileNotFoundError:
+            directory.changed = True
+        except OSError as error:
+            self._keep(descent, directory, name, error)
+        else:
+            self._lifted.add(lifted)
+            top.waiting.append(lifted)
+            directory.changed = True
 
     def _delete_unopened(
         self, descent: Descent[_Directory], directory: _Directory, name: str, refusal: OSError
@@ -229,7 +275,8 @@ class _Remover:
         except (FileNotFoundError, NotADirectoryError):
             pass  # deleted, moved or swapped by somebody; the pass above sees to what has its name now
         except OSError as error:
-            if error.errno == errno.ENOTEMPTY and directory.is_worth_another_pass:
+            if error.errno == errno.ENOTEMPTY and directory.is_worth_another_pass and not self._is_overrun:
+                self._late += 1
                 return False
             self._keep(descent, directory, "", error)
             return True

@@ -279,6 +279,9 @@ class _Walk:
         return True
 
     def _enter(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        if descent.is_full:
+            self._unreadable += 1
+            return
         try:
             below = self._open(directory.fd, name)
         except FileNotFoundError:
