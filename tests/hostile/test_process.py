@@ -110,10 +110,11 @@ def test_what_cannot_be_deleted_whole_is_kept_and_named_in_the_log(ext4: MakeFil
         for name in ("a", "b"):
             make_folder(place.root, f"{name}/sub")
         with flagged(place.root / "a" / "sub", "i"), flagged(place.root / "b" / "sub", "i"):
-            sidecar = started(place.root, max_folders=100)
+            sidecar = started(place.root, max_folders=3)
             eventually(sidecar.is_ready, "it is ready")
             eventually(lambda: sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs") == 0, "all is measured")
-            sidecar.write({"listen": "127.0.0.1:0", "log": {"format": "json"}} | config(place.root, max_folders=1))
+            (make_folder(place.root, ".c") / ".lease").touch()
+            (place.root / ".c").rename(place.root / "c")
             event = eventually(lambda: [e for e in sidecar.events() if "obstacles" in e], "it says what is in the way")
             assert "a/sub: it is immutable or append-only (chattr)" in event[0]["obstacles"]
             assert not sidecar.events("eviction-failed")
