@@ -5,6 +5,7 @@ A path of globs has one glob a level; what is found by one means nothing here.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _WILD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+# A name made of a folder's name may be longer than any that can be there.
+_NONE_OF_THAT_NAME = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 
 
 def is_wild(glob: str) -> bool:
@@ -82,8 +85,10 @@ def mtime_of(dir_fd: int, name: str) -> float | None:
     """
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in _NONE_OF_THAT_NAME:
+            return None
+        raise
 
 
 def names(fd: int, glob: str) -> list[str]:
@@ -103,11 +108,10 @@ def names(fd: int, glob: str) -> list[str]:
 def _opened(dir_fd: int, name: str, *, strict: bool) -> Iterator[int | None]:
     try:
         fd = open_beneath(dir_fd, name, _DIRECTORY)
-    except FileNotFoundError:
-        yield None
-        return
-    except NotADirectoryError:
-        if strict and stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode):
+    except OSError as error:
+        if error.errno not in {*_NONE_OF_THAT_NAME, errno.ENOTDIR}:
+            raise
+        if strict and error.errno == errno.ENOTDIR and _is_link(dir_fd, name):
             raise
         yield None
         return
@@ -115,3 +119,10 @@ def _opened(dir_fd: int, name: str, *, strict: bool) -> Iterator[int | None]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _is_link(dir_fd: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
