@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 # Python ignores these, which a command would inherit.
 _IGNORED_HERE = (signal.SIGPIPE, signal.SIGXFSZ)
-# What can't be caught, what says that this very process is broken, and what is ours.
+# What can't be caught, and what says that this very process is broken.
 _OWN = {signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP}
 _WAITED_FOR = signal.valid_signals() - _OWN
 _JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
@@ -25,7 +25,7 @@ _JOB_CONTROL = {signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU}
 # start) is for one process.
 _FROM_TERMINAL = _JOB_CONTROL | {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGCONT, signal.SIGWINCH}
 _SENT_BY_KERNEL = 0x80
-# `resource` counts it among what is dumped: less would have a core handler that is a pipe write ours, too.
+# With a limit of 0 a core handler that is a pipe would be run for us all the same; with this one it isn't.
 _NO_CORE_BYTES = 1
 
 
