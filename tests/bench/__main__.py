@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import machine, memory, reaction, rest, scrape, start
+from bench import deletion, machine, memory, reaction, rest, scrape, start
 from bench.process import compiled_modules
 from bench.table import as_markdown, as_text
 
@@ -25,6 +25,7 @@ FIGURES: dict[str, Callable[[], Iterator[Row | LeftOut]]] = {
     "start": start.rows,
     "memory": memory.rows,
     "reaction": reaction.rows,
+    "deletion": deletion.rows,
     "scrape": scrape.rows,
     "rest": rest.rows,
 }
