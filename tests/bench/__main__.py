@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import client, decision, machine, memory, reaction, rest, scrape, shell, start
+from bench import client, decision, deletion, machine, memory, reaction, rest, scrape, shell, start
 from bench.process import compiled_modules
 from bench.table import as_markdown, as_text
 
@@ -25,7 +25,7 @@ FIGURES: dict[str, Callable[[], Iterator[Row | LeftOut]]] = {
     "start": start.rows,
     "memory": memory.rows,
     "reaction": reaction.rows,
-    "decision": decision.rows,
+from bench import client, decision, deletion, machine, memory, reaction, rest, scrape, shell, start
     "scrape": scrape.rows,
     "shell": shell.rows,
     "rest": rest.rows,

@@ -167,7 +167,7 @@ def test_uid_0_without_capabilities_is_a_user_like_any_other(
 
 
 @pytest.mark.parametrize("flag", ["i", "a"])
-@pytest.mark.parametrize("what", [".", "sub"])
+@pytest.mark.parametrize("what", [".", "sub", "sub/file-1"])
 def test_what_is_immutable_keeps_a_folder_that_was_measured_whole(ext4: MakeFilesystem, what: str, flag: str) -> None:
     with Place(ext4()) as place:
         fill(place.root / "a" / "sub", files=3)
