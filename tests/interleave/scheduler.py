@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from interleave.calls import Calls, KilledError
-from interleave.picture import Picture, picture_of
+from interleave.picture import AWAY, Picture, picture_of
 from interleave.wrapping import REAL, calling
 
 if TYPE_CHECKING:
@@ -136,6 +136,11 @@ class Actor:
         """What is in it now, and has to stay."""
         found = self.run.picture().folder(folder)
         return found.content if found is not None else frozenset()
+
+    def is_away(self, folder: Hashable) -> bool:
+        """Whether it was moved out of the root."""
+        found = self.run.picture().folder(folder)
+        return found is not None and found.where == AWAY
 
     def has_filled(self, fd: int) -> None:
         """It has made a file, which belongs to the folder it lies in from now on, wherever that is."""
