@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
     from pathlib import Path
 
-    from interleave.scheduler import Actor
+    from interleave.actor import Actor
 
 NAME, DATA = "f", "data"
 MOUNT = "mount"
