@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import decision, machine, memory, reaction, rest, scrape, start
+from bench import client, decision, machine, memory, reaction, rest, scrape, start
 from bench.process import compiled_modules
 from bench.table import as_markdown, as_text
 
@@ -28,6 +28,7 @@ FIGURES: dict[str, Callable[[], Iterator[Row | LeftOut]]] = {
     "decision": decision.rows,
     "scrape": scrape.rows,
     "rest": rest.rows,
+    "client": client.rows,
 }
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
 

@@ -24,11 +24,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from cache.helpers import reconcile, spec
+from cache.leasing import put
 from fakes import FakeClock
 from gcsidecar.cache.errors import EvictionError, RemovalError
+from gcsidecar.cache.leasefile import is_held
 from gcsidecar.cache.root import STANDBY, Root
 from gcsidecar.cache.state import decode
-from gcsidecar.contract import MARK
+from gcsidecar.contract import MARK, decoded
 from gcsidecar.gc import collector as gc
 from gcsidecar.gc.errors import CollectionError, DisposableInUseError
 
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
 NAMES = ("a", "b")
 LEASES = ("{f}/.lease", "{f}/.lease.{n}", "{f}/{n}.lease", "{f}.lease")
 STEPS = ["open", "locked", "move out", "moved out", "looked again", "put back", "mark", "condemn", "delete", "deleted"]
-ACTIONS = ["crash", "stop", "ask", "confirm", "take", "lock", "create", "write", "swap", "second"]
+ACTIONS = ["crash", "stop", "ask", "confirm", "take", "lock", "hold", "die", "create", "write", "swap", "second"]
 MARKERS = 4
 PARKED_TTL_SECONDS = 24 * 3600.0
 
@@ -81,6 +83,7 @@ class Client:
     name: str
     lease: Path | None = None
     lock: int | None = None
+    held: int | None = None  # the lease file, locked
     folder: str | None = None  # which of all the folders that had that name
     state: str = "asked"
     must_have: set[str] = field(default_factory=set)
@@ -97,6 +100,15 @@ def folder_in(directory: Path) -> str | None:
 
 def is_lease(name: str) -> bool:
     return name == ".lease" or name.startswith(".lease.") or name.endswith(".lease")
+
+
+def holds(path: Path) -> bool:
+    """Whether it is a lease, and no dead one."""
+    if not is_lease(path.name):
+        return False
+    with path.open("rb") as file:
+        said = decoded(file.read())
+        return said is None or is_held(file.fileno())
 
 
 class Protocol(RuleBasedStateMachine):
@@ -169,6 +181,30 @@ class Protocol(RuleBasedStateMachine):
         self.confirm()
 
     @rule(name=names)
+    def hold(self, name: str) -> None:
+        """As our client does, but with no lock on the folder: a lease file, locked before it has a lease's name."""
+        self.count += 1
+        with contextlib.suppress(FileNotFoundError):
+            made = put(self.path / name, f"new-{self.count}")
+            fd = os.open(made, os.O_RDONLY)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            self.clients.append(Client(name, made.rename(made.with_name(f".lease.{self.count}")), held=fd))
+
+    @rule()
+    def die(self) -> None:
+        """The kernel drops the locks of all who hold one, and their files stay."""
+        for client in [client for client in self.clients if client.held is not None]:
+            client.state = "over"
+            self.close(client)
+            self.clients.remove(client)
+
+    def close(self, client: Client) -> None:
+        for fd in (client.lock, client.held):
+            if fd is not None:
+                os.close(fd)
+        client.lock = client.held = None
+
+    @rule(name=names)
     def lock(self, name: str) -> None:
         """A careful client: the shared lock, then a look whether the path still names it, unmarked."""
         try:
@@ -234,9 +270,7 @@ class Protocol(RuleBasedStateMachine):
     def let_go(self, client: Client) -> None:
         client.state = "over"
         self.remove_lease(client)
-        if client.lock is not None:
-            os.close(client.lock)
-            client.lock = None
+        self.close(client)
 
     @rule()
     def lose_the_lock_file(self) -> None:
@@ -263,8 +297,8 @@ class Protocol(RuleBasedStateMachine):
             raise CrashError
         if what == "stop":
             self.stop_after = 1  # in the middle of a deletion, which asks for each chunk
-        elif what == "confirm":
-            self.confirm()
+        elif what in {"confirm", "die"}:
+            getattr(self, what)()
         elif what == "second":
             self.a_second_sidecar()
         elif what in {"ask", "take"}:
@@ -372,7 +406,8 @@ class Protocol(RuleBasedStateMachine):
     def end_what_nobody_can_end(self, seconds: float) -> None:
         for client in self.clients:
             # The one exception that the design makes: nobody could remove such a lease.
-            if seconds > PARKED_TTL_SECONDS and client.lock is None and not client.is_beside:
+            bare = client.lock is None and client.held is None
+            if seconds > PARKED_TTL_SECONDS and bare and not client.is_beside:
                 where = self.where(client.folder)
                 if where is not None and self.path / ".gcsidecar" in where.parents:
                     client.state = "over"
@@ -383,7 +418,7 @@ class Protocol(RuleBasedStateMachine):
         folder = self.path / name
         if not folder.is_dir():
             return False
-        inside = any(is_lease(entry) for entry in os.listdir(folder))
+        inside = any(holds(folder / entry) for entry in os.listdir(folder))
         locked = any(c.lock is not None and c.folder == folder_in(folder) for c in self.clients)
         parked = name in (decode(entry.name) for entry in self.lying("evicting"))
         return inside or locked or parked or (self.path / f"{name}.lease").exists()
@@ -429,7 +464,7 @@ class Protocol(RuleBasedStateMachine):
     def check_totals_against_the_disk(self) -> None:
         tally = self.root.tally()
         assert sum(amount.folders for amount in tally.by_state.values()) == len(self.named())
-        inside = sum(is_lease(entry) for folder in self.named() for entry in os.listdir(folder))
+        inside = sum(holds(folder / entry) for folder in self.named() for entry in os.listdir(folder))
         beside = sum((self.path / f"{folder.name}.lease").exists() for folder in self.named())
         assert tally.leases == inside + beside
 

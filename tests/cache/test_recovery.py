@@ -184,6 +184,24 @@ def test_a_heartbeat_in_a_parked_folder_counts_by_its_own_ttl(tmp_path: Path) ->
         assert root.parked == frozenset()
 
 
+def test_a_heartbeat_with_a_long_ttl_holds_a_parked_folder_longer_than_a_bare_lease(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    put(park(tmp_path, lease=None), locked=False, ttl_seconds=3 * DAY)
+    with opened(tmp_path, clock=clock) as root:
+        advance_and_recover(root, clock, 2 * DAY)
+        assert root.parked == {"a"}
+        advance_and_recover(root, clock, 2 * DAY)
+        assert root.parked == frozenset()
+
+
+def test_a_folder_that_came_back_is_no_reason_to_look_at_those_that_are_parked(tmp_path: Path) -> None:
+    with locked(put(park(tmp_path, lease=None))), opened(tmp_path) as root:
+        assert root.parked == {"a"}
+        (tmp_path / "a").rename(tmp_path / "b")
+        assert root.recover().restored == ["a"]
+        assert not root.census.lookout.has_parked_let_go()
+
+
 def test_the_ttl_of_the_root_ends_no_lease_that_its_holder_cannot_reach(tmp_path: Path) -> None:
     clock = FakeClock(time.time())
     park(tmp_path)

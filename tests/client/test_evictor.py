@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from contextlib import suppress
@@ -144,6 +145,58 @@ class Intruder:
         if self._left < 0:
             self.armed = False  # what it does makes such calls, too
             self._act()
+
+
+def replace(folder: Path) -> None:
+    """As its owner may: he moves it away, and makes a new one."""
+    if folder.exists() and not folder.with_name("old").exists():
+        folder.rename(folder.with_name("old"))
+        folder.mkdir()
+
+
+def lease_with_a_replacement(path: Path, number: int) -> bool:
+    """As `lease_with_an_eviction`, with a replacement by the owner instead."""
+    folder = path / f"{number}/a"
+    folder.mkdir(parents=True)
+    intruder = Intruder(number, partial(replace, folder))
+    gcsidecar.lease(path / "first").release()  # by which modules are opened
+    sys.addaudithook(intruder)
+    intruder.armed = True
+    with gcsidecar.lease(folder):
+        came, intruder.armed = not intruder.armed, False
+        assert len(leases(folder)) == 1
+        assert leases(folder.with_name("old")) == []
+    return came
+
+
+def test_at_whichever_call_of_a_client_the_folder_is_replaced_the_lease_is_in_the_one_that_has_its_name(
+    tmp_path: Path,
+) -> None:
+    number = 0
+    while in_child(partial(lease_with_a_replacement, tmp_path, number)):
+        number += 1
+    assert number > 5
+
+
+def lease_with_a_deletion(path: Path, number: int) -> bool:
+    """As `lease_with_an_eviction`, with somebody who deletes what is there."""
+    folder = path / f"{number}/a"
+    folder.mkdir(parents=True)
+    intruder = Intruder(number, lambda: shutil.rmtree(folder, ignore_errors=True))
+    gcsidecar.lease(path / "first").release()  # by which modules are opened
+    sys.addaudithook(intruder)
+    intruder.armed = True
+    with gcsidecar.lease(folder):
+        came, intruder.armed = not intruder.armed, False
+        assert len(leases(folder)) == 1
+    return came
+
+
+def test_at_whichever_call_of_a_client_the_folder_is_deleted_it_gets_a_new_one(disk: Path) -> None:
+    number = 0
+    while in_child(partial(lease_with_a_deletion, disk, number)):
+        number += 1
+    assert number > 5
 
 
 def lease_with_an_eviction(path: Path, name: str, number: int, *, there: bool) -> bool:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import fcntl
 import os
+import signal
 import stat
+import textwrap
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from gcsidecar.contract import MARK, decoded
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from cache.conftest import MakeFilesystem
+    from cache.conftest import MakeFilesystem, Mounts
 
 
 def test_a_lease_is_a_locked_file_in_the_folder_until_the_block_ends(disk: Path) -> None:
@@ -48,6 +50,14 @@ def test_a_lease_can_be_given_wherever_a_path_can(tmp_path: Path) -> None:
     with gcsidecar.lease(tmp_path / "a") as folder:
         assert os.fspath(folder) == folder.path == str(tmp_path / "a")
         assert os.listdir(folder) == [os.path.basename(folder.file)]
+
+
+def test_the_example_in_its_docstring_works(tmp_path: Path) -> None:
+    _, example, *_ = (gcsidecar.lease.__doc__ or "").split("\n\n")
+    code = textwrap.dedent(example).replace("/cache/", f"{tmp_path}/")
+    did: list[str] = []
+    exec(code, {"gcsidecar": gcsidecar, "download_into": did.append, "use": did.append})
+    assert did == [f"{tmp_path}/base-image"] * 2
 
 
 @pytest.mark.parametrize("path", ["a", "./a", "b/../a", "a/", "a//."])
@@ -120,15 +130,23 @@ def test_a_lease_moves_with_its_folder_and_ends_where_that_is(tmp_path: Path) ->
 
 
 def test_a_lease_in_a_folder_that_may_not_be_written_any_more_ends_by_its_lock(common: Path, as_nobody: Any) -> None:
-    def lease_and_release() -> bool:
-        with gcsidecar.lease(common / "a"):
+    def lease_and_release() -> int:
+        with gcsidecar.lease(common / "a") as folder:
             (common / "a").chmod(0o555)
-        return True
+            child = os.fork()
+            if child == 0:
+                for fd in {*range(100)} - {folder.folder_fd, folder.lease_fd}:  # the answer's pipe, too
+                    os.closerange(fd, fd + 1)
+                signal.pause()
+        return child
 
-    assert as_nobody(lease_and_release)
-    (file,) = leases(common / "a")
-    assert not is_locked(file)
-    assert not is_locked(common / "a")
+    child = as_nobody(lease_and_release)
+    try:
+        (file,) = leases(common / "a")
+        assert not is_locked(file)
+        assert not is_locked(common / "a")
+    finally:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_two_threads_have_two_leases(tmp_path: Path) -> None:
@@ -215,6 +233,15 @@ def test_a_condemned_folder_is_a_miss_whatever_its_name(tmp_path: Path) -> None:
     assert list((tmp_path / "a").iterdir()) == []
 
 
+def test_a_deleted_folder_is_a_miss_even_where_its_path_is_a_mount_of_it(tmp_path: Path, mounts: Mounts) -> None:
+    (tmp_path / "source/a").mkdir(parents=True)
+    here = mounts.mount(tmp_path / "here", "--bind", str(tmp_path / "source/a"))
+    gcsidecar.lease(here).release()
+    (tmp_path / "source/a").rmdir()
+    with pytest.raises(gcsidecar.LeaseTimeoutError, match="moved or deleted all the time"):
+        gcsidecar.lease(here, timeout=0.05)
+
+
 def test_a_folder_that_slips_away_and_comes_back_is_still_a_new_one(tmp_path: Path) -> None:
     """It is moved before its maker has locked it, and moved back before he looks again."""
 
@@ -227,6 +254,7 @@ def test_a_folder_that_slips_away_and_comes_back_is_still_a_new_one(tmp_path: Pa
             if event == "fcntl.flock" and away and not away[0].exists():
                 (tmp_path / "a").rename(away[0])
             elif event == "open" and arguments[0] == "a" and away and away[0].exists():
+                assert not is_locked(away[0])
                 away.pop().rename(tmp_path / "a")
 
         sys.addaudithook(hook)

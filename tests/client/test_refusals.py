@@ -94,3 +94,21 @@ def test_no_descriptors(tmp_path: Path) -> None:
 
 def test_a_name_that_is_too_long(tmp_path: Path) -> None:
     assert "File name too long" in refused(tmp_path / ("a" * 256))
+
+
+def test_a_folder_that_its_maker_may_not_open(common: Path, as_nobody: Any) -> None:
+    def with_a_strict_umask() -> str:
+        os.umask(0o777)
+        return refused(common / "a")
+
+    assert "Permission denied" in as_nobody(with_a_strict_umask)
+    assert list(common.iterdir()) == []
+
+
+def test_a_lease_file_that_does_not_get_all_its_text(tmp_path: Path) -> None:
+    def with_small_files() -> str:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        return refused(tmp_path / "a")
+
+    assert "No space left on device" in in_child(with_small_files)
+    assert list(tmp_path.iterdir()) == []

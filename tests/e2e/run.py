@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import needs
-from cache.leasing import put
+from cache.leasing import locked, put
 from e2e.crew import Crew
 from e2e.harness import Sidecar, eventually
 from e2e.prometheus import SCRAPE_SECONDS, Prometheus
@@ -162,8 +162,10 @@ class Run:
     def _kill_clients(self) -> None:
         """Two that had leases: these are there, and nobody has them locked; one can't be removed."""
         folder = self.root("jobs") / "base-tools"
-        change_attribute("+i", put(folder, ".lease.stays"))
         put(folder, ".lease.goes")
+        made = put(folder, "made")
+        with locked(made):  # until it can't be removed, since the sidecar would do that at once
+            change_attribute("+i", made.rename(folder / ".lease.stays"))
 
     # The processes
 

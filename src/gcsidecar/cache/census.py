@@ -209,9 +209,8 @@ class Census:
             return True
         if folder.identity != (status.st_dev, status.st_ino) or folder.unreadable:
             return True
-        leased = folder.leases > 0 or folder.dead_leases > 0
         recent = status.st_ctime > self._clock.time() - RECENT_SECONDS
-        return leased or recent or not self._root.patterns.shows_in_mtime
+        return recent or self.lookout.may_change(folder) or not self._root.patterns.shows_in_mtime
 
     def refresh_beside(self) -> None:
         """Look anew at each folder beside which a lease came or went, with one listing for all.
@@ -242,6 +241,12 @@ class Census:
         """
         for name in self.lookout.let_go(pause_seconds):
             self.refresh(name)
+
+    def look_at_dead(self) -> None:
+        """Look anew at folders with leases that have ended and could not be removed: now that may be."""
+        for folder in self.folders():
+            if folder.dead_leases:
+                self.refresh(folder.name)
 
     def gone(self, name: str) -> None:
         """The directory that had this name is deleted or elsewhere: what has it now arrived anew, and is not watched.

@@ -79,6 +79,7 @@ class Liveness:
         self._lock = threading.Lock()
         self._seen: dict[str, dict[str, _Seen]] = {}
         self._locked: dict[str, tuple[str, ...]] = {}
+        self._changing: set[str] = set()
 
     def judge(self, key: str, folder_fd: int, found: Sequence[Lease]) -> Leases:
         """Judge all leases of a folder, and remember having seen them.
@@ -100,16 +101,17 @@ class Liveness:
         seen = {lease.path: _seen_again(known.get(lease.path), lease, look) for lease in found}
         judged = [(lease, self._judged(lease, seen[lease.path], look)) for lease in found]
         locked = tuple(lease.path for lease, standing in judged if standing is _Standing.LOCKED)
+        verdict = _verdict(judged)
         with self._lock:
             self._seen[key] = seen
-            self._note_locked(key, locked)
-        return _verdict(judged)
+            self._note(key, locked, changing=bool(verdict.vouched or verdict.ended or self._ttl is not None))
+        return verdict
 
     def forget(self, key: str) -> None:
         """A folder is gone, or all its leases are."""
         with self._lock:
             self._seen.pop(key, None)
-            self._note_locked(key, ())
+            self._note(key, (), changing=False)
 
     def forget_but(self, keys: Collection[str]) -> None:
         """No other folders are left."""
@@ -124,11 +126,22 @@ class Liveness:
             locked = list(self._locked.items())
         return [key for key, paths in locked if not all(_is_still_held(root_fd, f"{key}/{path}") for path in paths)]
 
-    def _note_locked(self, key: str, paths: tuple[str, ...]) -> None:
-        if paths:
-            self._locked[key] = paths
+    def may_change(self, key: str, oldest_at: float | None) -> bool:
+        """Whether the verdict on a folder may change with nothing having changed in it.
+
+        Args:
+            key: The folder.
+            oldest_at: When the lease that was touched the longest ago was, POSIX seconds; none without leases.
+        """
+        suspect = oldest_at is not None and self._clock.time() - oldest_at > SUSPECT_SECONDS
+        return suspect or key in self._changing
+
+    def _note(self, key: str, locked: tuple[str, ...], *, changing: bool) -> None:
+        if locked:
+            self._locked[key] = locked
         else:
             self._locked.pop(key, None)
+        (self._changing.add if changing else self._changing.discard)(key)
 
     def _judged(self, lease: Lease, seen: _Seen, look: _Look) -> _Standing | Ended:
         if lease.version is None:
@@ -172,7 +185,7 @@ class Liveness:
 
 def _seen_again(known: _Seen | None, lease: Lease, look: _Look) -> _Seen:
     if known is None or known.mtime != lease.mtime:
-        return _Seen(lease.mtime, look.monotonic, 0.0 if known is None else known.locked_at)
+        return _Seen(lease.mtime, look.monotonic)
     return _Seen(known.mtime, known.since, known.locked_at)
 
 

@@ -104,6 +104,10 @@ class Lookout:
         leases = self._parked.judge(path, fd, self._root.patterns.inside(fd))
         return self._reap(fd, name, leases)
 
+    def may_change(self, folder: Folder) -> bool:
+        """Whether its leases may have ended, or be suspect now, with nothing having changed in it."""
+        return self._liveness.may_change(folder.name, folder.oldest_lease_at)
+
     def let_go(self, pause_seconds: float) -> list[str]:
         """Folders with a lease whose lock was held and is no longer; none sooner than so long after the last time.
 

@@ -67,15 +67,14 @@ def _end(ended: Ended, dir_fd: int) -> Fate:
 def _end_dead(lease: Lease, dir_fd: int) -> Fate:
     """With a lock of ours on it: so nobody holds it, from here to the end."""
     with opened(dir_fd, lease.path) as fd:
-        if is_held(fd) or version_of(os.fstat(fd)) != lease.version:
-            return Fate.ALIVE
-        return _unlink(lease, dir_fd)
+        return Fate.ALIVE if is_held(fd) else _unlink(lease, dir_fd)
 
 
 def _unlink(lease: Lease, dir_fd: int) -> Fate:
     """Remove it, if its name still names what was judged."""
     status = os.stat(lease.path, dir_fd=dir_fd, follow_symlinks=False)
-    if status.st_mtime != lease.mtime or lease.version not in {None, version_of(status)}:
+    same = status.st_mtime == lease.mtime if lease.version is None else version_of(status) == lease.version
+    if not same:
         return Fate.ALIVE
     os.unlink(lease.path, dir_fd=dir_fd)
     return Fate.REAPED

@@ -153,6 +153,7 @@ class Root:
             self._recovery = Recovery(self._ground(), self.patterns, self.census.lookout, ttl, self._clock)
             self.chronicle.begin(self._state.fd, self.census, self._capacity_bytes())
             self.census.changed()
+            self.census.look_at_dead()
         return self.active
 
     def recover(self) -> Recovered:

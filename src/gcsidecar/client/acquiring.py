@@ -41,8 +41,9 @@ def lease(
             use(folder.path)
 
     The folder has to be one that the sidecar manages: the path is held against what the root's `.gcsidecar/lock` says
-    of its folders. Where no sidecar has ever been, the lease is taken all the same, and counts once there is one. `..`
-    in a path is taken by its letters. Links are followed on the way to the root, and none from there on.
+    of its folders. Where no sidecar has ever been, the lease is taken all the same, from the nearest directory above
+    that is there, and counts once there is a sidecar. `..` in a path is taken by its letters. Links are followed on the
+    way to the root, and none from there on.
 
     Any number of processes and threads may each have a lease of their own on one folder. It is no lock: they are not
     kept apart from each other.
@@ -165,8 +166,10 @@ class _Acquisition:
             ttl = TTL_WITHOUT_LOCKS_SECONDS
         try:
             fd, name = put(folder.fd, self._holder(folder, ttl, locked=locked).encoded(), locked=locked)
-        except FileNotFoundError:
-            return None
+        except OSError:
+            if folder.is_in_place():
+                raise
+            return None  # it was deleted: ENOENT, on ext4 EPERM
         lease = None
         try:
             if folder.is_in_place():

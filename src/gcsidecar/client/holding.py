@@ -133,6 +133,7 @@ class Lease:
         except IndexError:
             return None
         _unreleased.discard(self)
+        # A forked child has no such thread; what the thread had locked when it was forked stays locked there for ever.
         if self._beating is not None and os.getpid() == self._pid:
             self._beating()
         return name
@@ -160,8 +161,7 @@ _unreleased: set[Lease] = set()
 @atexit.register
 def _let_go_of_all() -> None:
     for lease in list(_unreleased):
-        if lease._pid == os.getpid():  # noqa: SLF001  of its own module
-            lease.let_go()
+        lease.let_go()
 
 
 def _is(fd: int, inode: int) -> bool:
