@@ -20,7 +20,10 @@ from interleave.wrapping import REAL
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-_QUERIES = frozenset({"access", "dup", "fstat", "listdir", "lstat", "pread", "read", "readlink", "scandir", "stat"})
+_CHANGES = frozenset(
+    {"chmod", "fchmod", "ftruncate", "link", "mkdir", "pwrite", "remove", "rename", "renameat2", "replace", "rmdir"}
+    | {"symlink", "unlink", "write"}
+)
 
 
 class KilledError(BaseException):
@@ -102,7 +105,7 @@ class Calls:
             if tells:
                 self._caller.note(name, error.errno)
             raise
-        if meets and name not in _QUERIES:
+        if name in _CHANGES or (name == "open" and args[1] & os.O_CREAT):
             self._caller.changed()
         told = self._told(name, result, args, keywords)
         if tells:
@@ -171,7 +174,7 @@ class Calls:
 
     def _status(self, name: str, status: os.stat_result) -> tuple[Hashable, ...]:
         label, is_directory = self._caller.label_of(status), stat.S_ISDIR(status.st_mode)
-        if name == "fstat" and not self._caller.heeds_modes:
+        if name == "fstat" and not self._caller.heeds_modes and not self._caller.is_sidecar:
             return label, is_directory
         return label, status.st_mode, status.st_nlink > 0, is_directory or status.st_size > 0
 
@@ -179,10 +182,11 @@ class Calls:
         self._pending = "close", (fd,), {}
         if fd in self._locked and not self._caller.is_dead:
             self._caller.stop("close, and let go of the lock")
-        self._locked.discard(fd)
         self._reach.closed(fd)
         REAL["close"](fd)
-        self._caller.changed()
+        if fd in self._locked:
+            self._locked.discard(fd)
+            self._caller.changed()
 
     def _flock(self, file: Any, operation: int) -> None:
         fd, caller = file if isinstance(file, int) else file.fileno(), self._caller

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from interleave.scheduler import Choice, Director, Run
 
+MOST_STRAYED = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Explored:
@@ -76,7 +78,7 @@ class Exploration:
         self._left_behind: set[Hashable] = set()
         self._way: list[_Fork] = []
         self._at = 0
-        self._turns = self._runs = self._ends = 0
+        self._turns = self._runs = self._ends = self._strayed = 0
         self._wrong: str | None = None
 
     def explore(self) -> Explored:
@@ -86,7 +88,7 @@ class Exploration:
         while not complete and self._wrong is None and time.perf_counter() - began < self._most_seconds:
             with self._new_run(self) as run:
                 self._play(run)
-            complete = self._wrong is None and not self._turn_round()
+            complete = self._wrong is None and not self._strayed and not self._turn_round()
         violation = None if self._wrong is None else "\n".join([self._wrong, *(str(fork.chosen) for fork in self._way)])
         seconds = time.perf_counter() - began
         return Explored(len(self._seen), self._turns, self._runs, self._ends, seconds, violation, complete)
@@ -94,10 +96,7 @@ class Exploration:
     def choose(self, run: Run, choices: Sequence[Choice]) -> Choice | None:
         """As the way leads; where it ends, the first choice, unless this was seen before."""
         if run.failure is None and self._at < len(self._way):
-            chosen = self._way[self._at].chosen
-            assert chosen in choices, f"{chosen} was possible, and is no more: {choices}"
-            self._at += 1
-            return chosen
+            return self._led(choices)
         self._turns += 1
         self._wrong = run.failure or (None if self._has_seen(run) else self._look(run))
         if self._wrong is not None or run.was_seen or not choices:
@@ -106,11 +105,23 @@ class Exploration:
         self._at += 1
         return choices[0]
 
+    def _led(self, choices: Sequence[Choice]) -> Choice | None:
+        """As in the run before; where the same calls led elsewhere, a clock had a part in it, and it is tried again."""
+        chosen = self._way[self._at].chosen
+        if chosen in choices:
+            self._at += 1
+            return chosen
+        self._strayed += 1
+        assert self._strayed <= MOST_STRAYED, f"{chosen} was possible, and is no more: {choices}"
+        return None
+
     def _play(self, run: Run) -> None:
-        self._at = 0
+        self._at, strayed = 0, self._strayed
         self._runs += 1
         finished = run.play()
         self._ends += finished
+        if strayed == self._strayed:
+            self._strayed = 0
         if not finished or self._wrong is not None:
             return
         # Of many ends that leave the same behind one is enough.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 from cache.helpers import reconcile
 from fakes import FakeClock
 from gcsidecar.cache.state import CONDEMNED, EVICTING
-from interleave.actors import NAME, evict, opened
 from interleave.picture import AWAY
+from interleave.roles import NAME, evict, opened
 
 if TYPE_CHECKING:
     from gcsidecar.cache.root import Root
-    from interleave.scheduler import Hold, Run
+    from interleave.actor import Hold
+    from interleave.scheduler import Run
 
 DAY_SECONDS = 24 * 3600.0
 

@@ -18,11 +18,12 @@ import pytest
 import needs
 from gcsidecar.cache import state
 from gcsidecar.client import holding
-from interleave.actors import DATA, MOUNT, NAME, bound, careful, evictor, lay_out, patient, replacer
+from interleave.actor import Actor
 from interleave.exploration import Exploration, Explored
 from interleave.promises import look, look_back
 from interleave.reach import SIDE, SLOT, STATE
-from interleave.scheduler import Actor, Run
+from interleave.roles import DATA, MOUNT, NAME, bound, careful, evictor, lay_out, patient, replacer
+from interleave.scheduler import Run
 from interleave.wrapping import wrapped
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from interleave import calls
-from interleave.actors import (
+from interleave.roles import (
     bound,
     careful,
     flocked,
@@ -30,8 +30,8 @@ from interleave.stories import Story, explore
 if TYPE_CHECKING:
     from types import FrameType
 
+    from interleave.actor import Actor
     from interleave.exploration import Explored
-    from interleave.scheduler import Actor
 
 STORIES = {
     "our client, and either is killed": Story((careful,), evictor_kills=1, client_kills=1),

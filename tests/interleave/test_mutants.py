@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from gcsidecar.cache import eviction, liveness, reaping, recovery
 from gcsidecar.cache.state import Side
 from gcsidecar.client import folder as client_folder
-from interleave.actors import (
+from interleave.roles import (
     bound,
     careful,
     evictor,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.eviction import Ground
     from gcsidecar.cache.root import Root
-    from interleave.scheduler import Actor
+    from interleave.actor import Actor
 
 MOST_SECONDS = 120.0
 

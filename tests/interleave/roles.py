@@ -20,10 +20,10 @@ from interleave.picture import AWAY
 from interleave.wrapping import REAL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
     from pathlib import Path
 
-    from interleave.scheduler import Actor
+    from interleave.actor import Actor
 
 NAME, DATA = "f", "data"
 MOUNT = "mount"
@@ -87,7 +87,7 @@ def simple(actor: Actor, *, confirms: bool = True) -> None:
                 os.stat(lease)
             folder = actor.folder_with(f".lease.{actor.name}")
             actor.holds_on(folder, *actor.files_of(folder), outlives=True)
-            _work(actor, path)
+            _work(actor, path, folder)
             actor.lets_go()
         os.unlink(lease)
 
@@ -119,13 +119,15 @@ def _make(actor: Actor, path: str) -> None:
         os.close(fd)
 
 
-def _work(actor: Actor, path: str) -> None:
+def _work(actor: Actor, path: str, leased: Hashable) -> None:
     """By path, whatever is there now: makedirs again, as many tools do it, and a result that is read later."""
     _make(actor, path)
     result = f"out.{actor.name}"
     with contextlib.suppress(FileNotFoundError):
         os.close(os.open(f"{path}/{result}", os.O_CREAT | os.O_WRONLY))
-        actor.holds_on(actor.folder_at(path), result, outlives=True)
+        # Where its owner has moved the folder, the lease went with it.
+        if not actor.is_away(leased):
+            actor.holds_on(actor.folder_at(path), result, outlives=True)
         os.stat(f"{path}/{result}")
 
 
