@@ -25,7 +25,8 @@ FIGURES: dict[str, Callable[[], Iterator[Row | LeftOut]]] = {
     "start": start.rows,
     "memory": memory.rows,
     "reaction": reaction.rows,
-from bench import client, decision, deletion, machine, memory, reaction, rest, scrape, shell, start
+    "decision": decision.rows,
+    "deletion": deletion.rows,
     "scrape": scrape.rows,
     "shell": shell.rows,
     "rest": rest.rows,

@@ -243,8 +243,10 @@ def test_what_was_opened_before_something_was_mounted_over_it_is_open_still(
     cache = tmpfs() / "cache"
     make_folder(cache, "a")
     with opened(cache, in_use=GUARD) as root, process(OPENS, cache / "a/data"):
+        folder = os.open(cache / "a", os.O_RDONLY)
         mounts.mount_over(cache, "-t", "tmpfs", "tmpfs")
-        assert kept_for(root, "a") == "open"
+        assert root._reason(folder, "a") == "open"
+        os.close(folder)
 
 
 def test_a_volume_mounted_twice_here_is_one(tmp_path: Path, mounts: Mounts) -> None:

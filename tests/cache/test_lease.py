@@ -79,7 +79,7 @@ def test_one_look_at_all_folders_finds_what_a_look_at_each_finds(
     os.close(fd)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.sampled_from(["{folder}.lease", "{folder}.*", "*.{folder}", "l/{folder}", "l/x-{folder}*", "*/{folder}.lease"]),
     st.sets(st.text(st.sampled_from("ab.[*\udcff"), min_size=1, max_size=3).filter(lambda s: s.strip(".")), min_size=1),

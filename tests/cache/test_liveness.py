@@ -285,7 +285,7 @@ def test_a_lease_of_our_client_counts_whatever_the_patterns_are(tmp_path: Path) 
 # All rules at once
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     says_locked=st.booleans(),
     same_boot=st.booleans(),

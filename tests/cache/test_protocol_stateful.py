@@ -509,6 +509,5 @@ TestProtocol = Protocol.TestCase
 TestProtocol.settings = settings(
     max_examples=500,
     stateful_step_count=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -75,7 +75,7 @@ def test_devices_are_unlinked(tmp_path: Path) -> None:
     assert remove(tmp_path / "top") == deleted(3)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_any_tree_goes_whole_and_nothing_outside_of_it(tmp_path: Path, tree: Tree) -> None:
     with tempfile.TemporaryDirectory(dir=tmp_path) as here:

@@ -79,7 +79,7 @@ def reference(top: Path) -> tuple[Fraction, Fraction, Fraction, float, int]:
     return blocks, inodes, apparent, newest, entries
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=trees)
 def test_any_tree_is_measured_as_by_a_plain_walk(tmp_path: Path, tree: Tree) -> None:
     with tempfile.TemporaryDirectory(dir=tmp_path) as here:

@@ -15,6 +15,7 @@ import needs
 from cache.helpers import opened
 from cache.trees import CANARY, snapshot
 from gcsidecar.cache.sizes import measure
+from gcsidecar.cache.state import decode
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
@@ -70,10 +71,10 @@ class Place:
             yield root
 
     def leftovers(self) -> list[str]:
-        """What lies in the slots."""
+        """The folders that lie in the slots."""
         state = self.root / ".gcsidecar"
         sides = (state / "evicting", state / "condemned")
-        return [entry for side in sides for slot in os.listdir(side) for entry in os.listdir(side / slot)]
+        return [decode(entry) for side in sides for slot in os.listdir(side) for entry in os.listdir(side / slot)]
 
 
 def evict(root: Root, name: str) -> None:

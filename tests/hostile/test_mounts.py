@@ -57,7 +57,7 @@ def test_what_is_mounted_while_a_folder_is_deleted_stays_and_the_rest_goes(tmpfs
 
         def at_step(step: str) -> None:
             if step == "delete":
-                condemned = next((place.root / ".gcsidecar/condemned").glob("*/a"))
+                condemned = next((place.root / ".gcsidecar/condemned").glob("*/a%-*"))
                 mount.enter_context(mounted(place, condemned / "sub" / "mnt", kind))
 
         with place.opened(step=at_step) as root:

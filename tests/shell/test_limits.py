@@ -90,7 +90,7 @@ def test_views_of_other_hosts_lag(folder: Path, bind_fuse: Callable[[Path], Path
 
     def come_late(step: str) -> None:
         if step == "looked again":
-            (moved,) = (seen / ".gcsidecar/evicting").glob("*/f")
+            (moved,) = (seen / ".gcsidecar/evicting").glob("*/f%-*")
             (moved / ".lease.late").touch()
             late.append(moved)
 
@@ -128,7 +128,7 @@ def test_a_bare_lease_in_a_folder_that_was_set_aside_ends_by_time(folder: Path) 
 
     def come(step: str) -> None:
         if step == "moved out":
-            (moved,) = (folder.parent / ".gcsidecar/evicting").glob("*/f")
+            (moved,) = (folder.parent / ".gcsidecar/evicting").glob("*/f%-*")
             (moved / ".lease.x").touch()
             make_folder(folder.parent, "f")
 

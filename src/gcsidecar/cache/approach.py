@@ -20,7 +20,7 @@ _MOST_LINKS = 40  # as the kernel has it (path_resolution(7))
 
 
 def open_root(path: str) -> int:
-    """Open the directory that an absolute path leads to.
+    """Open the directory that a path leads to.
 
     Links on the way are an operator's business, so they have to be root's or ours: whoever else could lay one, in the
     root's place or above it, would have the sidecar evict from wherever it leads.
@@ -45,7 +45,7 @@ def open_root(path: str) -> int:
 def _end_of(path: str) -> tuple[int, int]:
     """The identity of what a path leads to, with each link on the way looked at."""
     names, links = path.split("/")[::-1], 0
-    here = os.open("/", _STEP)
+    here = os.open("/" if path.startswith("/") else ".", _STEP)
     try:
         while names:
             if not (name := names.pop()):

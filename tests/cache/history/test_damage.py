@@ -57,7 +57,7 @@ damages = st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_
 
 
 @given(damages, st.integers(0, 1 << 20))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_bytes_changed_anywhere_stop_neither_activation_nor_eviction_nor_recording(
     tmp_path_factory: pytest.TempPathFactory, written: Path, damage: list[tuple[int, bytes]], cut: int
 ) -> None:

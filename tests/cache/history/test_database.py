@@ -153,7 +153,7 @@ class Written(RuleBasedStateMachine):
 
 
 TestWritten = Written.TestCase
-TestWritten.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestWritten.settings = settings(max_examples=30, stateful_step_count=25)
 
 
 @pytest.fixture
