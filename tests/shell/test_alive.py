@@ -17,7 +17,7 @@ import gcsidecar
 import needs
 from cache.conftest import as_nobody, root_rights
 from cache.helpers import opened, reconcile
-from cache.leasing import OTHER_BOOT_ID, put
+from cache.leasing import OTHER_BOOT_ID, locked, put
 from e2e.harness import Sidecar, eventually
 from fakes import NOW, FakeClock
 from gcsidecar.cache.spec import LeaseSpec, Seconds
@@ -91,6 +91,26 @@ def test_a_lock_that_nobody_has_says_nothing_of_another_machine(
     """
     put(folder, **says)
     assert kept(folder.parent, folder.name) == reason
+
+
+def test_what_is_left_from_before_a_crash_of_the_machine_is_shown_as_stale_and_ends_where_that_is_configured(
+    folder: Path,
+) -> None:
+    """So what a crash of the whole machine has left of a locked lease holds on, and is shown as stale after a day; a root
+    with `on_stale: expire` ends it, and no locked lease that is live.
+    """
+    clock = FakeClock(time.time())
+    left = put(folder, boot_id=OTHER_BOOT_ID)
+    with opened(folder.parent, clock=clock) as root:
+        clock.advance(25 * 3600)
+        reconcile(root)
+        assert (root.tally().leases, root.tally().stale_leases) == (1, 1)
+    expires = LeaseSpec(ttl=Seconds(3600), on_stale="expire")
+    with locked(put(folder, ".lease.live")), opened(folder.parent, clock=clock, lease=expires) as root:
+        clock.advance(2 * 3600)
+        reconcile(root)
+        assert not left.exists()
+        assert root.tally().leases == 1
 
 
 def test_where_locks_are_not_real_none_is_believed(folder: Path, bind_fuse: Callable[[Path], Path]) -> None:
