@@ -96,8 +96,8 @@ def test_a_lock_that_nobody_has_says_nothing_of_another_machine(
 def test_what_is_left_from_before_a_crash_of_the_machine_is_shown_as_stale_and_ends_where_that_is_configured(
     folder: Path,
 ) -> None:
-    """So what a crash of the whole machine has left of a locked lease holds on, and is shown as stale after a day; a root
-    with `on_stale: expire` ends it, and no locked lease that is live.
+    """So what a crash of the whole machine has left of a locked lease holds on, and is shown as stale after a day; a
+    root with `on_stale: expire` ends it, and no locked lease that is live.
     """
     clock = FakeClock(time.time())
     left = put(folder, boot_id=OTHER_BOOT_ID)
