@@ -12,7 +12,7 @@ import pytest
 import needs
 from cache.helpers import make_folder
 from cache.trees import NOT_UTF8, chain, few_descriptors, fill, opened
-from gcsidecar.cache.descent import SHOWN_PATH
+from gcsidecar.cache.descent import MOST_LEVELS, SHOWN_PATH
 from gcsidecar.cache.errors import EvictionError, RemovalError
 from hostile.place import Place, evict, evict_measured, flagged, kept_for
 
@@ -29,6 +29,15 @@ def test_a_folder_5000_deep_is_measured_and_evicted_with_few_descriptors(either:
     with chain(either.root / "a", 5000), either.opened() as root, few_descriptors():
         assert evict_measured(root, "a") is None
         assert either.leftovers() == []
+
+
+def test_what_lies_deeper_than_is_kept_in_memory_is_evicted_too(tmpfs: MakeFilesystem) -> None:
+    with Place(tmpfs()) as place, chain(place.root / "a", 4 * MOST_LEVELS), place.opened() as root:
+        forget_peak()
+        before = peak_bytes()
+        assert evict_measured(root, "a") is None
+        assert peak_bytes() - before < 8 << 20
+        assert place.leftovers() == []
 
 
 def peak_bytes() -> int:

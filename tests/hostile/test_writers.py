@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from cache.conftest import MakeFilesystem
 
+# Each round has so many names that are swapped while they are deleted.
+PAIRS = 100
 RACES = 10_000
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
@@ -57,7 +59,7 @@ def process(hostile: Callable[[], object]) -> Iterator[Counter]:
 
 
 class Swapper:
-    """Swaps a directory of folder `a`, held open as a client would hold it, for something else until it is gone.
+    """Swaps the directories of folder `a`, held open as a client would hold it, for other things until all are gone.
 
     Attributes:
         swaps: How often so far.
@@ -73,12 +75,13 @@ class Swapper:
         shutil.rmtree(self._elsewhere, ignore_errors=True)
         self._elsewhere.mkdir()
         new = self._place.root / ".new"
-        fill(new / "sub", files=200, folders=20)
-        bait = (self._elsewhere if self._how == "out of it" else new) / "bait"
-        if self._how == "for a file":
-            bait.touch()
-        else:
-            bait.symlink_to(self._place.outside)
+        for number in range(PAIRS):
+            fill(new / f"sub-{number}", files=2)
+            bait = (self._elsewhere if self._how == "out of it" else new) / f"bait-{number}"
+            if self._how == "for a file":
+                bait.touch()
+            else:
+                bait.symlink_to(self._place.outside)
         new.rename(self._place.root / "a")
 
     def await_swaps(self) -> int:
@@ -92,29 +95,36 @@ class Swapper:
         folder_fd = os.open(self._place.root / "a", _OPEN)
         other_fd = os.open(self._elsewhere, _OPEN) if self._how == "out of it" else os.dup(folder_fd)
         try:
-            while exchange(folder_fd, "sub", other_fd, "bait"):
-                self.swaps.up()
+            while sum(self._swap(folder_fd, other_fd, number) for number in range(PAIRS)):
+                pass
         finally:
             os.close(folder_fd)
             os.close(other_fd)
+
+    def _swap(self, folder_fd: int, other_fd: int, number: int) -> bool:
+        swapped = exchange(folder_fd, f"sub-{number}", other_fd, f"bait-{number}")
+        if swapped:
+            self.swaps.up()
+        return swapped
 
 
 @pytest.mark.parametrize("how", ["for a link", "for a file", "out of it"])
 def test_a_directory_swapped_while_it_is_deleted_leads_nowhere_in_10000_races(tmpfs: MakeFilesystem, how: str) -> None:
     with Place(tmpfs()) as place:
-        swapper, raced = Swapper(place, how), 0
+        swapper, swapped = Swapper(place, how), 0
         with place.opened() as root:
-            while raced < RACES:
+            for _ in range(RACES // PAIRS):
                 swapper.lay()
                 root.census.refresh("a")
                 with process(swapper):
                     before = swapper.await_swaps()
                     with contextlib.suppress(RemovalError):  # what it could not delete for that stays condemned
                         evict(root, "a")
-                    raced += int(swapper.swaps) - before
+                    swapped += int(swapper.swaps) - before
                 place.expect_unharmed()
         with place.opened():  # a new start, which tries again what is condemned
             assert place.leftovers() == []
+        assert swapped > RACES
 
 
 def test_a_file_that_grows_all_the_while_goes_and_its_space_comes_back_with_its_writer(tmpfs: MakeFilesystem) -> None:
@@ -143,15 +153,22 @@ def files_without_end(fd: int) -> Callable[[], None]:
 
 
 def folders_in_folders_without_end(fd: int) -> Callable[[], None]:
-    """Always one further down than the deletion is."""
+    """Always one further down than the deletion is; from the top again where that has caught up."""
     here = fd
 
     def deeper() -> None:
         nonlocal here
-        os.mkdir("d", dir_fd=here)
-        here, above = os.open("d", _OPEN, dir_fd=here), here
-        if above != fd:
-            os.close(above)
+        above = here
+        try:
+            with contextlib.suppress(FileExistsError):
+                os.mkdir("d", dir_fd=above)
+            here = os.open("d", _OPEN, dir_fd=above)
+        except OSError:
+            here = fd
+            raise
+        finally:
+            if above not in {fd, here}:
+                os.close(above)
 
     return deeper
 
