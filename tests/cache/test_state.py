@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened
@@ -51,7 +51,8 @@ def evict(root: Root, name: str) -> None:
     folder.dispose()
 
 
-@given(st.text(st.characters(exclude_characters="\0"), min_size=1))
+@given(st.binary(min_size=1).map(lambda raw: os.fsdecode(raw.replace(b"\0", b"%"))))
+@example("a%-1/50%25")
 def test_an_entry_says_where_it_belongs_whatever_the_name_is(name: str) -> None:
     assert decode(encode(name)) == name
     assert "/" not in encode(name)

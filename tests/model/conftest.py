@@ -21,7 +21,7 @@ def explored(request: pytest.FixtureRequest) -> Iterator[Run]:
     """What came of the configurations of the tests that were selected."""
     here = [item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path]
     cases = [cast("Case", item.callspec.params["case"]) for item in here if hasattr(item, "callspec")]
-    with Run(cases, optimised=False) as run:
+    with Run(cases) as run:
         request.config.stash[_RUN] = run
         yield run
 

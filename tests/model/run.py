@@ -24,13 +24,13 @@ class Run:
 
     Args:
         cases: Which, in this order.
-        optimised: Whether most of them have so many states that it is worth to compile with care.
     """
 
-    def __init__(self, cases: Iterable[Case], *, optimised: bool) -> None:
+    def __init__(self, cases: Iterable[Case]) -> None:
         self._pool = ThreadPoolExecutor(_AT_A_TIME)
         self._futures: dict[Case, Future[Verdict]] = {
-            case: self._pool.submit(explore, case.configuration, optimised=optimised) for case in dict.fromkeys(cases)
+            case: self._pool.submit(explore, case.configuration, optimised=case.is_long)
+            for case in dict.fromkeys(cases)
         }
 
     def verdict(self, case: Case) -> Verdict:
@@ -45,10 +45,15 @@ class Run:
         """A line for each that is explored, as soon as it is; then the sum."""
         states = 0
         for case, future in self._futures.items():
-            if not future.cancelled():
-                verdict = future.result()
-                states += verdict.states
-                yield f"{case.configuration:<46}{verdict}"
+            if future.cancelled():
+                continue
+            error = future.exception()
+            if error is not None:
+                yield f"{case.configuration:<46}{str(error).partition(chr(10))[0]}"
+                continue
+            verdict = future.result()
+            states += verdict.states
+            yield f"{case.configuration:<46}{verdict}"
         yield f"{len(self._futures)} configurations, {states:,} states"
 
     def __enter__(self) -> Self:

@@ -38,7 +38,7 @@ class Verdict:
         return f"{'holds' if self.violated is None else 'fails'} {self.states:>11,} states {self.seconds:7.1f} s"
 
 
-def explore(configuration: str, *, optimised: bool = True) -> Verdict:
+def explore(configuration: str, *, optimised: bool) -> Verdict:
     """Explore the model until it fails, or to its end.
 
     Args:
