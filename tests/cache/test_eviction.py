@@ -122,6 +122,20 @@ def test_a_leased_folder_whose_name_is_taken_meanwhile_is_parked_whole_and_comes
         assert (tmp_path / "a/data").stat().st_size == 4096
 
 
+def test_a_mode_that_somebody_sets_while_a_folder_is_away_stays(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a").chmod(0o755)
+
+    def change(step: str) -> None:
+        if step == "moved out":
+            inside = next(p for p in (tmp_path / ".gcsidecar/evicting").glob("*/a%-*"))
+            inside.chmod(0o710)
+            (inside / ".lease.1").touch()
+
+    with opened(tmp_path, step=change) as root:
+        assert kept_for(root, "a") == "leased"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o710
+
+
 def test_a_folder_swapped_under_the_evictor_goes_back_untouched(tmp_path: Path) -> None:
     make_folder(tmp_path, "a")
 

@@ -5,9 +5,12 @@
 set -eu
 folder=$1 files=$2 seconds=$3
 
-# Take a lease, and look once whether it is there: the folder may have gone in that very moment. Then start over.
+# Take a lease, and look once whether it is there: the folder may have gone in that very moment. Then start over; it may
+# have come back meanwhile, with the lease in it.
+lease=
 until mkdir -p "$folder" && lease=$(mktemp "$folder/.lease.XXXXXX" 2>/dev/null) && test -e "$lease"; do
     sleep 0.1
+    rm -f "$lease"
 done
 trap 'rm -f "$lease"' EXIT
 

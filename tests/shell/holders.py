@@ -23,7 +23,14 @@ LEASE = [*COMMAND, "lease"]
 # Says that it runs, and ends with its input.
 WAITING = ["sh", "-c", "echo held; exec cat"]
 # The first lines of docs/leases.md, for a folder that is there.
-BY_HAND = 'F=$1; L=$(mktemp "$F/.lease.XXXXXX") && test -e "$L" || exit 75; echo held; cat >/dev/null; rm -f "$L"'
+BY_HAND = """
+F=$1
+L=$(mktemp "$F/.lease.XXXXXX") || exit 75
+trap 'rm -f "$L"' EXIT
+test -e "$L" || { sleep 1; exit 75; }
+echo held
+cat >/dev/null
+"""
 IN_PYTHON = """
 import sys, gcsidecar
 with gcsidecar.lease(sys.argv[1], purpose="a test"):

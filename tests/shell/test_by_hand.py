@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cache.helpers import opened, reconcile
+from cache.helpers import make_folder, opened, reconcile
 from e2e.harness import eventually
 from fakes import FakeClock
 from gcsidecar.cache.spec import LeaseSpec, Seconds
@@ -49,6 +49,23 @@ def test_there_is_no_lease_on_what_is_not_there(cache: Path) -> None:
     """Where the folder is not there, `mktemp` fails."""
     assert shell(BY_HAND, cache / "f").returncode == 75
     assert list(cache.iterdir()) == []
+
+
+def test_a_lease_that_was_not_confirmed_does_not_stay_when_the_folder_comes_back(folder: Path) -> None:
+    """One that could not be confirmed is removed a moment later, since the folder may have come back with it."""
+    clients: list[subprocess.Popen[bytes]] = []
+
+    def come(step: str) -> None:
+        if step == "moved out":  # `mktemp` had found the folder a moment before
+            (moved,) = (folder.parent / ".gcsidecar/evicting").glob("*/f%-*")
+            (moved / ".lease.x").touch()
+            script = f"L={folder}/.lease.x\n" + BY_HAND.partition("exit 75\n")[2]
+            clients.append(subprocess.Popen(["sh", "-c", script]))
+            eventually(lambda: shell(f"pgrep -P {clients[0].pid} sleep").stdout, "it has met a miss")
+
+    assert kept(folder.parent, folder.name, step=come) == "leased"
+    assert clients[0].wait(timeout=20) == 75
+    assert [path.name for path in folder.iterdir()] == ["data"]
 
 
 def test_the_file_of_a_killed_holder_holds_on(folder: Path) -> None:
@@ -113,26 +130,42 @@ def test_the_kernel_ends_a_lock_with_the_last_that_has_it(folder: Path) -> None:
         eventually(lambda: kept(folder.parent, folder.name) is None, "the lock is free")
 
 
-def test_a_lock_checks_no_path(folder: Path) -> None:
-    """It waits for a folder that is just being taken away, and then runs its command though the folder is gone: the
-    command has to look.
+LOCKED = 'exec 9<"$0" && flock -s 9 && test "$0" -ef /proc/self/fd/9 || exit 75; echo there'
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (["sh", "-c", LOCKED], [""]),
+        (["flock", "-s", "{}", "sh", "-c", 'test -e "$0" && echo there || echo gone'], ["gone\n", "there\n"]),
+    ],
+)
+def test_a_lock_that_was_waited_for_may_be_on_what_is_gone(
+    folder: Path, command: list[str], says: list[str], *, comes_back: bool
+) -> None:
+    """It waits for a folder that is just being taken away, and then goes on though that is gone, or another one has its
+    name: hence the look whether the path still leads to what is locked.
+
+    `flock -s FOLDER COMMAND` takes the same lock, and doesn't look: the command has to.
     """
     waiting: list[subprocess.Popen[str]] = []
 
     def come(step: str) -> None:
         if step == "locked":
-            command = ["flock", "-s", str(folder), "sh", "-c", 'test -e "$0" || echo gone', str(folder)]
-            waiting.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
-            wchan = f"/proc/{waiting[0].pid}/syscall"
-            while not shell(f"cat {wchan}").stdout.startswith(("73 ", "32 ")):  # flock, on x86-64 and arm64
-                pass
+            words = [word.format(folder) for word in command]
+            waiting.append(subprocess.Popen([*words, str(folder)], stdout=subprocess.PIPE, text=True))
+            asks = f"grep -c ' -> .*:{folder.stat().st_ino} ' /proc/locks"
+            eventually(lambda: shell(asks).stdout != "0\n", "it waits")
+        if step == "moved out" and comes_back:
+            make_folder(folder.parent, "f")
 
     assert kept(folder.parent, folder.name, step=come) is None
-    assert waiting[0].communicate(timeout=20)[0] == "gone\n"
+    assert waiting[0].communicate(timeout=20)[0] == says[-1 if comes_back else 0]
 
 
 def test_flock_makes_a_file_of_what_is_not_there(cache: Path) -> None:
-    """`flock` makes an empty file where nothing has the name."""
+    """Where nothing has the name, it makes an empty file."""
     assert shell('flock -s "$1" true', cache / "f").returncode == 0
     assert (cache / "f").is_file()
     assert (cache / "f").stat().st_size == 0

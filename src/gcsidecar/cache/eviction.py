@@ -260,8 +260,10 @@ def _rename(state: StateDirectory, src_fd: int, src: str, dst_fd: int, dst: str)
 
 
 def _restore_mode(fd: int, mode: int) -> None:
+    """Give it back the mode it had, unless somebody has given it another meanwhile."""
     with contextlib.suppress(OSError):
-        os.fchmod(fd, mode)
+        if stat.S_IMODE(os.fstat(fd).st_mode) in {mode | stat.S_IRWXU, mode | stat.S_IRWXU | MARK, mode | MARK}:
+            os.fchmod(fd, mode)
 
 
 def _why_not(error: OSError) -> str:
