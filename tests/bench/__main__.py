@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench import client, decision, machine, memory, reaction, rest, scrape, start
+from bench import client, decision, deletion, machine, memory, reaction, rest, scrape, start
 from bench.process import compiled_modules
 from bench.table import as_markdown, as_text
 
@@ -26,6 +26,7 @@ FIGURES: dict[str, Callable[[], Iterator[Row | LeftOut]]] = {
     "memory": memory.rows,
     "reaction": reaction.rows,
     "decision": decision.rows,
+    "deletion": deletion.rows,
     "scrape": scrape.rows,
     "rest": rest.rows,
     "client": client.rows,

@@ -146,10 +146,21 @@ def as_nobody(tmp_path: Path) -> Callable[[Callable[[], Any]], Any]:
     """
     needs.root()
     tmp_path.chmod(0o755)
-    return _run_as_nobody
+
+    def run(function: Callable[[], Any]) -> Any:
+        def as_an_ordinary_user() -> Any:
+            os.setgroups([])
+            os.setresgid(NOBODY, NOBODY, NOBODY)
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+            return function()
+
+        return in_a_child(as_an_ordinary_user)
+
+    return run
 
 
-def _run_as_nobody(function: Callable[[], Any]) -> Any:
+def in_a_child(function: Callable[[], Any]) -> Any:
+    """Run it in a child; what it returns comes back, what it raises is raised."""
     readable, writable = os.pipe()
     child = os.fork()
     if child == 0:
@@ -167,9 +178,6 @@ def _run_as_nobody(function: Callable[[], Any]) -> Any:
 def _answer_and_exit(writable: int, function: Callable[[], Any]) -> NoReturn:
     """Never comes back: what pytest has to do at its end is for the parent."""
     try:
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
         answer = pickle.dumps((True, function()))
     except BaseException as error:  # noqa: BLE001 the parent raises it
         answer = pickle.dumps((False, error))

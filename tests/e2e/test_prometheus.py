@@ -158,11 +158,12 @@ def evicted_out_of_order(gone: Sequence[Evicted], uses: Sequence[Use], missed: s
     holder gave up stays in the folder for a moment.
     """
     wrong = []
-    gone_at = {one.folder: one.began for one in gone}
-    for one in gone:
-        used = max(use.released for use in uses if use.folder == one.folder)
+    # One goes after the other, several within one tick of the log's clock.
+    turns = {one.folder: turn for turn, one in enumerate(gone)}
+    for turn, one in enumerate(gone):
+        used = max(use.releasing for use in uses if use.folder == one.folder)
         for other in {use.folder for use in uses} - missed - {one.folder}:
-            if gone_at.get(other, one.ended + 1) < one.began:
+            if turns.get(other, len(gone)) < turn:
                 continue
             idle_since = idle_before(one.began, [use for use in uses if use.folder == other])
             if idle_since is not None and idle_since < used - SAME_MOMENT_SECONDS:

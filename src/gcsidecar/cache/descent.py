@@ -14,6 +14,10 @@ from typing import Generic, Protocol, TypeVar
 # The descriptors of the first levels are kept (two each, with the stream of entries); of those below only the last two,
 # which is enough to act in a directory and on its entry in the one above. So a tree 5,000 deep takes about 20.
 HELD_LEVELS = 8
+# Each level takes some 350 bytes of memory, and there are writers that make one after the other ahead of us.
+MOST_LEVELS = 10_000
+# A tree 5,000 deep has paths of up to a megabyte, which are no use in a log.
+SHOWN_PATH = 1000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CLOSED = -1
 
@@ -109,10 +113,19 @@ class Descent(Generic[L]):
         """Whether `here` will be put down further below: then it has to be read to its end before going on."""
         return len(self.levels) > HELD_LEVELS
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one may go down no further."""
+        return len(self.levels) >= MOST_LEVELS
+
     def path(self, name: str = "") -> str:
-        """The path of `name` in `here`, or of `here` itself, relative to the top; `.` is the top."""
+        """The path of `name` in `here`, or of `here` itself, relative to the top; `.` is the top.
+
+        It is for people: of one that is longer than any they would read the middle is left out.
+        """
         names = [level.name for level in self.levels[1:]]
-        return "/".join([*names, name] if name else names) or "."
+        path = "/".join([*names, name] if name else names) or "."
+        return path if len(path) <= SHOWN_PATH else f"{path[: SHOWN_PATH // 2]} ... {path[-SHOWN_PATH // 2 :]}"
 
     def enter(self, level: L) -> None:
         """Go down into a subdirectory of `here`, just opened."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import EvictionError
+from gcsidecar.cache.obstacles import obstacle_in
 from gcsidecar.cache.removal import Removal, never, remove_tree
 from gcsidecar.cache.state import Slot, StateDirectory, encode
 from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
@@ -89,13 +90,23 @@ def _open(ground: Ground, name: str) -> int:
     except OSError as error:
         raise DisposableInUseError(f"{name}: {error.strerror}", reason=_why_not(error)) from error
     try:
-        if not ground.mounted(fd):
-            return fd
-    except OSError as error:
+        _expect_deletable(ground, fd, name)
+    except BaseException:
         os.close(fd)
-        raise DisposableInUseError(f"{name}: can't see mounts: {error.strerror}", reason="unreadable") from error
-    os.close(fd)
-    raise DisposableInUseError(f"{name}: something is mounted in it", reason="mounted")
+        raise
+    return fd
+
+
+def _expect_deletable(ground: Ground, fd: int, name: str) -> None:
+    """As far as that can be told without a walk: what lies in the folder the last measuring knows."""
+    try:
+        if ground.mounted(fd):
+            raise DisposableInUseError(f"{name}: something is mounted in it", reason="mounted")
+        obstacle = obstacle_in(fd)
+    except OSError as error:
+        raise DisposableInUseError(f"{name}: can't be looked at: {error.strerror}", reason="unreadable") from error
+    if obstacle is not None:
+        raise DisposableInUseError(f"{name}: {obstacle}", reason="obstacle")
 
 
 def lock_or_keep(fd: int, name: str) -> None:

@@ -5,6 +5,7 @@ A path of globs has one glob a level; what is found by one means nothing here.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _WILD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
+# A name made of a folder's name may be longer than any that can be there.
+_NONE_OF_THAT_NAME = frozenset({errno.ENOENT, errno.ENAMETOOLONG})
 
 
 def is_wild(glob: str) -> bool:
@@ -82,8 +85,10 @@ def mtime_of(dir_fd: int, name: str) -> float | None:
     """
     try:
         return os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mtime
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in _NONE_OF_THAT_NAME:
+            return None
+        raise
 
 
 def _matching(fd: int, glob: str) -> list[str]:
@@ -96,7 +101,9 @@ def _matching(fd: int, glob: str) -> list[str]:
 def _opened(dir_fd: int, name: str) -> Iterator[int | None]:
     try:
         fd = open_beneath(dir_fd, name, _DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError as error:
+        if error.errno not in {*_NONE_OF_THAT_NAME, errno.ENOTDIR}:
+            raise
         yield None
         return
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,8 @@ from stat import S_IMODE, S_IRWXU
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import Descent, Level, identity_of
-from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.obstacles import MOUNTED
+from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,13 +26,17 @@ _SHOWN_FAILURES = 10
 # Some filesystems pass over entries when others are deleted while they list; and somebody may still be writing. With
 # half of them passed over each time, 64 passes delete more than any directory holds.
 _PASSES = 64
+# What is met in later passes may come to as much as what was there in the first, and to so many entries more: a writer
+# that adds to the tree for as long as it is being deleted must not hold us there.
+_LATE_ENTRIES = 100_000
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 # What a directory's name gives that was swapped for something else before it was opened.
 _NO_DIRECTORY = frozenset({errno.ENOTDIR, errno.ELOOP})
 _REASONS = {
-    errno.EXDEV: "another filesystem is mounted there",
+    errno.EXDEV: MOUNTED,
     errno.ESTALE: "it was moved or replaced while it was being deleted",
     errno.ENOTEMPTY: "new entries kept coming while it was being deleted",
+    errno.EOVERFLOW: "it lies too deep for one go",
 }
 
 
@@ -104,8 +110,11 @@ class _Directory(Level):
         passes: How often it was read.
         changed: In this pass something in it went, or was found to be other than it was read.
         kept: Something in it can't be deleted, so neither can it.
+        late: It came while the one above was being deleted, or was passed over in that one's first pass, or lay too
+            deep.
     """
 
+    late: bool = False
     passes: int = 0
     changed: bool = False
     kept: bool = False
@@ -115,6 +124,11 @@ class _Directory(Level):
         self.passes += 1
         self.changed = False
         self.read()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what is met in it now is late."""
+        return self.late or self.passes > 1
 
     @property
     def is_worth_another_pass(self) -> bool:
@@ -130,7 +144,9 @@ class _Remover:
         self._stop = stop
         self._gone = self._stopped = False
         self._entries = self._failed = 0
+        self._early = self._late = 0  # how many entries were met
         self._failures: list[RemovalFailure] = []
+        self._lifted: set[str] = set()
 
     def run(self) -> Removal:
         if (top := self._open_top()) is not None:
@@ -152,6 +168,11 @@ class _Remover:
             else:
                 self._finish(descent, directory)
 
+    @property
+    def _is_overrun(self) -> bool:
+        """Whether more has come late than may."""
+        return self._late > self._early + _LATE_ENTRIES
+
     def _delete_some(self, descent: Descent[_Directory], directory: _Directory) -> None:
         """Unlink the next entries; subdirectories among them have to wait."""
         try:
@@ -159,22 +180,36 @@ class _Remover:
         except OSError as error:
             self._keep(descent, directory, "", error)
             return
+        if directory.is_late:
+            self._late += len(entries)
+        else:
+            self._early += len(entries)
+        self._unlink_all(descent, directory, entries)
+
+    def _unlink_all(self, descent: Descent[_Directory], directory: _Directory, entries: list[os.DirEntry[str]]) -> None:
+        # Runs once for each file there is, so all it needs is at hand, and sums are made at the end.
+        unlink, fd, waiting, deleted, vanished = os.unlink, directory.fd, directory.waiting, 0, False
         for entry in entries:
+            name = entry.name
             try:
                 if entry.is_dir(follow_symlinks=False):
-                    directory.waiting.append(entry.name)
+                    waiting.append(name)
                 else:
-                    os.unlink(entry.name, dir_fd=directory.fd)
-                    self._entries += 1
-                    directory.changed = True
+                    unlink(name, dir_fd=fd)
+                    deleted += 1
             except FileNotFoundError:
-                directory.changed = True
+                vanished = True
             except IsADirectoryError:  # it was none when it was read
-                directory.waiting.append(entry.name)
+                waiting.append(name)
             except OSError as error:
-                self._keep(descent, directory, entry.name, error)
+                self._keep(descent, directory, name, error)
+        self._entries += deleted
+        directory.changed = directory.changed or vanished or deleted > 0
 
     def _enter(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        if descent.is_full:
+            self._lift(descent, directory, name)
+            return
         try:
             below = _open(directory.fd, name)
         except FileNotFoundError:
@@ -182,8 +217,26 @@ class _Remover:
         except OSError as error:
             self._delete_unopened(descent, directory, name, error)
         else:
+            below.late = directory.is_late or name in self._lifted
             descent.enter(below)
             self._start_pass(descent, below)
+
+    def _lift(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        """Move what lies too deep up to the top of the tree, and go on with it from there."""
+        top, lifted = descent.levels[0], f".gcsidecar-{secrets.token_hex(8)}"
+        if self._is_overrun:
+            self._keep(descent, directory, name, OSError(errno.EOVERFLOW, ""))
+            return
+        try:
+            rename_exclusive(directory.fd, name, top.fd, lifted)
+        except FileNotFoundError:
+            directory.changed = True
+        except OSError as error:
+            self._keep(descent, directory, name, error)
+        else:
+            self._lifted.add(lifted)
+            top.waiting.append(lifted)
+            directory.changed = True
 
     def _delete_unopened(
         self, descent: Descent[_Directory], directory: _Directory, name: str, refusal: OSError
@@ -222,7 +275,8 @@ class _Remover:
         except (FileNotFoundError, NotADirectoryError):
             pass  # deleted, moved or swapped by somebody; the pass above sees to what has its name now
         except OSError as error:
-            if error.errno == errno.ENOTEMPTY and directory.is_worth_another_pass:
+            if error.errno == errno.ENOTEMPTY and directory.is_worth_another_pass and not self._is_overrun:
+                self._late += 1
                 return False
             self._keep(descent, directory, "", error)
             return True
@@ -278,13 +332,17 @@ class _Remover:
 
     def _keep(self, descent: Descent[_Directory], directory: _Directory, name: str, error: OSError) -> None:
         directory.kept = True
-        self._fail(descent.path(name), error)
+        self._failed += 1
+        if len(self._failures) < _SHOWN_FAILURES:  # a path from far below is long, and there may be a million of them
+            self._tell(descent.path(name), error)
 
     def _fail(self, path: str, error: OSError) -> None:
         self._failed += 1
-        if len(self._failures) < _SHOWN_FAILURES:
-            code = error.errno or errno.EIO
-            self._failures.append(RemovalFailure(path, code, _REASONS.get(code, os.strerror(code))))
+        self._tell(path, error)
+
+    def _tell(self, path: str, error: OSError) -> None:
+        code = error.errno or errno.EIO
+        self._failures.append(RemovalFailure(path, code, _REASONS.get(code, os.strerror(code))))
 
 
 def _open(dir_fd: int, name: str) -> _Directory:

@@ -9,9 +9,10 @@ import heapq
 import os
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.approach import open_root
 from gcsidecar.cache.census import NO_WATCH, Census, Watch
 from gcsidecar.cache.chronicle import Chronicle
-from gcsidecar.cache.errors import RemovalError, RootUnavailableError
+from gcsidecar.cache.errors import RemovalError, RootUnavailableError, StateDirectoryError
 from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folder import Folder
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from gcsidecar.gc.disposable import ResourceTracker
 
 STANDBY = "standby"
-# The path itself may be a link that the operator made; from its descriptor on none is followed.
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def _unheard(*_values: object) -> None:
@@ -115,13 +114,18 @@ class Root:
 
     def close(self) -> None:
         """Let go of everything; its folders are registered no longer."""
-        self.chronicle.end()
+        self.chronicle.end()  # before: that the folders are forgotten now is no departure of theirs
         self.census.clear()
+        self._let_go_of_state()
+        self._mounts.close()
+        os.close(self.fd)
+
+    def _let_go_of_state(self) -> None:
+        """Act on this root no longer."""
+        self.chronicle.end()
         if self._state is not None:
             self._state.close()
         self._state, self._recovery, self.active = None, None, False
-        self._mounts.close()
-        os.close(self.fd)
 
     def check(self) -> None:
         """See that the path still leads here.
@@ -165,6 +169,9 @@ class Root:
         """
         if self._recovery is None or self._state is None:
             return Recovered()
+        if not self._state.is_in_place():
+            self._let_go_of_state()
+            raise StateDirectoryError(f"{STATE_DIRECTORY}/ was moved or replaced; it is opened anew")
         # Before: once a folder is back under its name, another thread may see it.
         self.chronicle.comes_back(self._state.evicting.entries())
         recovered = self._recovery.run()
@@ -223,8 +230,7 @@ class Root:
             EvictionError: It could not be moved.
             RemovalError: It is gone from its place, but not all of it could be deleted.
         """
-        if not self.active:
-            raise DisposableInUseError(f"{self.name} is not ours to evict from", reason=STANDBY)
+        self._expect_place()
         with self.census.evicting(folder):
             removal = evict(self._ground(), folder.name)
         if removal.complete:
@@ -235,6 +241,17 @@ class Root:
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
                 f"{removal.failures[0]}; what is left lies in {STATE_DIRECTORY}/condemned/ and is tried again"
             )
+
+    def _expect_place(self) -> None:
+        """See that the root is where the config says, and ours to evict from; asked before each eviction."""
+        if not self.active or self._state is None:
+            raise DisposableInUseError(f"{self.name} is not ours to evict from", reason=STANDBY)
+        try:
+            self.check()
+        except RootUnavailableError as error:
+            raise DisposableInUseError(str(error), reason="gone") from error
+        if not self._state.is_in_place():
+            raise DisposableInUseError(f"{self.name}: {STATE_DIRECTORY}/ is not what it was", reason=STANDBY)
 
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
@@ -277,7 +294,7 @@ class Root:
 
 def _open(path: str) -> int:
     try:
-        return os.open(path, _FLAGS)
+        return open_root(path)
     except FileNotFoundError as error:
         raise RootUnavailableError(f"{path} is not there (yet); it is tried again") from error
     except OSError as error:

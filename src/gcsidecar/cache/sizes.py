@@ -9,22 +9,26 @@ import errno
 import os
 from contextlib import closing
 from dataclasses import dataclass
-from stat import S_ISDIR, S_ISVTX
+from stat import S_ISDIR
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import Descent, Level, identity_of
-from gcsidecar.cache.syscalls import is_immutable, mount_id, mount_id_of, open_beneath
+from gcsidecar.cache.obstacles import (
+    FOREIGN_DIRECTORY,
+    FOREIGN_ENTRY,
+    IMMUTABLE,
+    MOUNTED,
+    MOVED,
+    is_forbidden,
+    is_sticky,
+)
+from gcsidecar.cache.syscalls import asker_for_immutable, is_immutable, mount_id, mount_id_of, open_beneath
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the filesystem's own (`stat(2)`)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
-_MOUNTED = "another filesystem is mounted there"
-_MOVED = "it was moved while it was being measured"
-_IMMUTABLE = "it is immutable or append-only (chattr)"
-_FOREIGN_DIRECTORY = "it belongs to another user, and we may not delete in it"
-_FOREIGN_ENTRY = "it belongs to another user, in a sticky directory that isn't ours"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ class _Walk:
         self._atime = atime
         self._euid = os.geteuid()
         self._no_atime = os.O_NOATIME
+        self._is_immutable_in = asker_for_immutable()
         self._mount: int | None = None
         self.entries = 0
         self._blocks = self._inodes = self._apparent_bytes = 0
@@ -177,9 +182,7 @@ class _Walk:
             os.close(fd)
             raise
         self._count_directory(status)
-        if status.st_uid != self._euid:
-            directory.is_forbidden = not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
-            directory.is_sticky = bool(status.st_mode & S_ISVTX) and self._euid != 0
+        directory.is_forbidden, directory.is_sticky = is_forbidden(fd, status), is_sticky(status)
         return directory
 
     def _open_quietly(self, dir_fd: int, name: str) -> int:
@@ -195,7 +198,7 @@ class _Walk:
 
     def _look_at(self, descent: Descent[_Directory]) -> None:
         if is_immutable(descent.here.fd):
-            self._note(descent.path(), _IMMUTABLE)
+            self._note(descent, "", IMMUTABLE)
 
     def _count_some(self, descent: Descent[_Directory], directory: _Directory, chunk: int) -> None:
         """Count the next entries; subdirectories among them have to wait."""
@@ -205,13 +208,14 @@ class _Walk:
             directory.is_incomplete = True
             return
         if entries and directory.is_forbidden:
-            self._note(descent.path(), _FOREIGN_DIRECTORY)
+            self._note(descent, "", FOREIGN_DIRECTORY)
         self._count_all(descent, directory, entries)
 
     def _count_all(self, descent: Descent[_Directory], directory: _Directory, entries: list[os.DirEntry[str]]) -> None:
         # Runs once for each file there is, so sums are local and the common case calls nothing: a fifth of the time.
         blocks = apparent_bytes = files = seen = 0
         newest = self._newest_mtime
+        fd, obstructed, is_immutable_in = directory.fd, self._obstacle is not None, self._is_immutable_in
         is_usual = not (directory.is_sticky or self._atime)
         for entry in entries:
             try:
@@ -227,6 +231,9 @@ class _Walk:
             except OSError:  # one may list it, but not enter it; or the filesystem is damaged
                 directory.is_incomplete = True
                 continue
+            if not obstructed and is_immutable_in(fd, entry.name):
+                self._note(descent, entry.name, IMMUTABLE)
+                obstructed = True
             seen += 1
             if status.st_nlink > 1:
                 self._count_share(status)
@@ -250,7 +257,7 @@ class _Walk:
         if self._atime and status.st_atime > self._newest_atime and entry.is_file(follow_symlinks=False):
             self._newest_atime = status.st_atime
         if directory.is_sticky and status.st_uid != self._euid:
-            self._note(descent.path(entry.name), _FOREIGN_ENTRY)
+            self._note(descent, entry.name, FOREIGN_ENTRY)
 
     def _count_share(self, status: os.stat_result) -> None:
         """Count a hard link by its share: right in the sum wherever the others lie, and none has to be remembered."""
@@ -273,10 +280,13 @@ class _Walk:
             self._mount = mount_id(directory.fd)
         if mount_id_of(directory.fd, name, missing=self._mount) == self._mount:
             return False
-        self._note(descent.path(name), _MOUNTED)
+        self._note(descent, name, MOUNTED)
         return True
 
     def _enter(self, descent: Descent[_Directory], directory: _Directory, name: str) -> None:
+        if descent.is_full:
+            self._unreadable += 1
+            return
         try:
             below = self._open(directory.fd, name)
         except FileNotFoundError:
@@ -288,13 +298,13 @@ class _Walk:
             return
         descent.enter(below)
         if directory.is_sticky and below.uid != self._euid:
-            self._note(descent.path(), _FOREIGN_ENTRY)
+            self._note(descent, "", FOREIGN_ENTRY)
         self._look_at(descent)
 
     def _count_unopened(self, descent: Descent[_Directory], directory: _Directory, name: str, refusal: OSError) -> None:
         """Count a directory that could not be entered, itself only."""
         if refusal.errno == errno.EXDEV:
-            self._note(descent.path(name), _MOUNTED)
+            self._note(descent, name, MOUNTED)
             return
         try:
             status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
@@ -304,15 +314,15 @@ class _Walk:
             self._count_directory(status)
             self._unreadable += 1
             if status.st_uid != self._euid:
-                self._note(descent.path(name), _FOREIGN_DIRECTORY)
+                self._note(descent, name, FOREIGN_DIRECTORY)
 
     def _finish(self, descent: Descent[_Directory], directory: _Directory) -> None:
         self._unreadable += directory.is_incomplete
         if not descent.climb():
             self._unreadable += 1
-            self._note(descent.path(), _MOVED)
+            self._note(descent, "", MOVED)
         descent.leave()
 
-    def _note(self, path: str, obstacle: str) -> None:
+    def _note(self, descent: Descent[_Directory], name: str, obstacle: str) -> None:
         if self._obstacle is None:
-            self._obstacle = f"{path}: {obstacle}"
+            self._obstacle = f"{descent.path(name)}: {obstacle}"

@@ -15,6 +15,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.descent import identity_of
 from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.history.file import size_bytes
@@ -185,7 +186,7 @@ class StateDirectory:
     """The state directory of one root, open, and locked if this process is the one that acts on the root.
 
     Args:
-        root_fd: The root.
+        root_fd: The root; open for as long as this is.
         about: What the lock file is to say of its holder: for people, and for clients that check the root's patterns.
 
     Raises:
@@ -193,7 +194,7 @@ class StateDirectory:
     """
 
     def __init__(self, root_fd: int, about: Mapping[str, object]) -> None:
-        self._about = about
+        self._root_fd, self._about = root_fd, about
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
             try:
@@ -229,6 +230,11 @@ class StateDirectory:
         self._sign()
         self.prepare()
         return True
+
+    def is_in_place(self) -> bool:
+        """Whether its names still name what was opened: somebody may have moved it away, or have put a link there."""
+        sides = ((self._fd, side.side, side.fd) for side in (self.evicting, self.condemned))
+        return all(_is_named(*one) for one in ((self._root_fd, STATE_DIRECTORY, self._fd), *sides))
 
     def prepare(self) -> None:
         """See to it that slots and ballast are there for when the disk is full.
@@ -302,6 +308,14 @@ def _set_mode(fd: int, mode: int) -> None:
     with contextlib.suppress(OSError):  # another user's, or a filesystem without modes
         if stat.S_IMODE(os.fstat(fd).st_mode) != mode:
             os.fchmod(fd, mode)
+
+
+def _is_named(dir_fd: int, name: str, fd: int) -> bool:
+    try:
+        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    except OSError:
+        return False
+    return identity_of(found) == identity_of(os.fstat(fd))
 
 
 def _remedy(error: OSError) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.folder import Folder
 from gcsidecar.cache.names import shown
 from gcsidecar.sidecar.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from gcsidecar.cache.recovery import Recovered
     from gcsidecar.cache.regrets import Regret
@@ -64,12 +66,21 @@ def planned(filesystem: str, plan: Plan, patience: Patience, *, dry_run: bool) -
         values |= {f"{name}_target": held.target, f"{name}_deficit": want.deficit}
     reasons = Counter(kept.reason for kept in plan.kept)
     values |= {f"kept_{reason.replace('-', '_')}": count for reason, count in reasons.items()}
+    if obstacles := list(islice(_obstacles(plan), NAMED)):
+        values["obstacles"] = "; ".join(obstacles)
     if dry_run:
         values["would_evict"] = named
     if plan.steps:
         _log.info("planned", extra=fields(**values))
     else:
         _log.warning("nothing-to-evict", extra=fields(**values))
+
+
+def _obstacles(plan: Plan) -> Iterator[str]:
+    """What stands in the way of deleting folders whole, as their last measuring found it."""
+    for kept in plan.kept:
+        if isinstance(kept.subject, Folder) and kept.reason == "obstacle" and kept.subject.obstacle is not None:
+            yield f"{shown(kept.key)}/{shown(kept.subject.obstacle)}"
 
 
 def evicted(eviction: Eviction) -> None:

@@ -1,0 +1,50 @@
+"""What forbids to delete in a directory, by what it says of itself and by our rights; in the words of the report.
+
+What lies in it is not looked at here; that a deletion fails all the same is for `removal` to report.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from stat import S_ISVTX
+
+from gcsidecar.cache.syscalls import is_immutable
+
+MOUNTED = "another filesystem is mounted there"
+MOVED = "it was moved while it was being measured"
+IMMUTABLE = "it is immutable or append-only (chattr)"
+FOREIGN_DIRECTORY = "it belongs to another user, and we may not delete in it"
+FOREIGN_ENTRY = "it belongs to another user, in a sticky directory that isn't ours"
+_CAP_FOWNER = 3  # <linux/capability.h>
+
+
+def obstacle_in(fd: int) -> str | None:
+    """Why nothing could be deleted in an open directory, or none that it tells of.
+
+    Raises:
+        OSError: It can't be looked at.
+    """
+    if is_immutable(fd):
+        return IMMUTABLE
+    return FOREIGN_DIRECTORY if is_forbidden(fd, os.fstat(fd)) else None
+
+
+def is_forbidden(fd: int, status: os.stat_result) -> bool:
+    """Whether we may not delete in a directory; one of ours may be locked, since its owner can unlock it."""
+    return status.st_uid != os.geteuid() and not os.access(".", os.W_OK | os.X_OK, dir_fd=fd, effective_ids=True)
+
+
+def is_sticky(status: os.stat_result) -> bool:
+    """Whether we may delete in a directory what is ours only."""
+    return bool(status.st_mode & S_ISVTX) and status.st_uid != os.geteuid() and not _owns_all()
+
+
+def _owns_all() -> bool:
+    """Whether other people's files count as ours (`CAP_FOWNER`): uid 0 alone doesn't say so, in a container least."""
+    try:
+        lines = Path("/proc/self/status").read_bytes().splitlines()
+    except OSError:
+        return False
+    effective = next((line.partition(b":")[2] for line in lines if line.startswith(b"CapEff:")), b"0")
+    return bool(int(effective, 16) >> _CAP_FOWNER & 1)
