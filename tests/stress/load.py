@@ -12,6 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from gcsidecar.contract import STATE_DIRECTORY
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Iterator
@@ -55,11 +57,12 @@ class Load:
         self._clients[place] = self._started(kind)
 
     def sweep(self) -> None:
-        """Remove the bare leases of the dead, as somebody has to; some are parked, and come back later."""
-        for path in glob.glob(f"{glob.escape(str(self._root))}/*/.lease.*.*"):
-            if int(path.split(".")[-2]) in self._dead:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(path)
+        """Remove the bare leases of the dead, as somebody has to, in parked folders too."""
+        for folders in ("*", f"{STATE_DIRECTORY}/evicting/*/*"):
+            for path in glob.glob(f"{glob.escape(str(self._root))}/{folders}/.lease.*.*"):
+                if int(path.split(".")[-2]) in self._dead:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(path)
 
     def did(self) -> Counter[str]:
         """What all did in sum, but for the last moments of those that were killed."""
