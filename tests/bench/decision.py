@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from bench.places import fill_folder
 from bench.row import LeftOut, Row
 from bench.samples import seconds
-from gcsidecar.cache.leasefile import boot_id
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import RootSpec, Seconds
+from gcsidecar.cache.use.leasefile import boot_id
 from gcsidecar.contract import Holder
 from gcsidecar.gc.collector import GarbageCollector
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.helpers import make_folder, opened
-from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.listing import FolderGlob
 from gcsidecar.cache.spec import LEASE_PATTERNS
+from gcsidecar.cache.use.lease import LeasePatterns
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -27,9 +27,9 @@ from cache.helpers import reconcile, spec
 from cache.leasing import put
 from fakes import FakeClock
 from gcsidecar.cache.errors import EvictionError, RemovalError
-from gcsidecar.cache.leasefile import is_held
 from gcsidecar.cache.root import STANDBY, Root
-from gcsidecar.cache.state import decode
+from gcsidecar.cache.slots import decode
+from gcsidecar.cache.use.leasefile import is_held
 from gcsidecar.contract import MARK, decoded
 from gcsidecar.gc import collector as gc
 from gcsidecar.gc.errors import CollectionError, DisposableInUseError

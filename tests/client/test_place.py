@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 import gcsidecar
 from cache.helpers import make_folder, opened
 from client.helpers import leases
-from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.listing import FolderGlob
 from gcsidecar.cache.spec import LeaseSpec
+from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.client.told import Told
 
 if TYPE_CHECKING:

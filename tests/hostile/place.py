@@ -15,7 +15,7 @@ import needs
 from cache.helpers import opened
 from cache.trees import CANARY, snapshot
 from gcsidecar.cache.sizes import measure
-from gcsidecar.cache.state import decode
+from gcsidecar.cache.slots import decode
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import needs
-from gcsidecar.cache import state
+from gcsidecar.cache import slots, state
 from gcsidecar.client import holding
 from interleave.actor import Actor
 from interleave.exploration import Exploration, Explored
@@ -123,7 +123,7 @@ def _run(story: Story, base: Path, threads: Executor, director: Director) -> Ite
 def _few_slots() -> Iterator[None]:
     """What no story needs more of: to make them takes most of the time of a run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(state, "SPARE_SLOTS", 1)
+        patch.setattr(slots, "SPARE_SLOTS", 1)
         patch.setattr(state, "BALLAST_BYTES", 4096)
         yield
 

@@ -6,8 +6,9 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from gcsidecar.cache import eviction, liveness, reaping, recovery
-from gcsidecar.cache.state import Side
+from gcsidecar.cache import eviction, recovery
+from gcsidecar.cache.slots import Side
+from gcsidecar.cache.use import liveness, reaping
 from gcsidecar.client import folder as client_folder
 from interleave.roles import (
     bound,
@@ -66,7 +67,7 @@ def _all_is_well(*_arguments: Any) -> bool:
 
 
 def test_without_the_look_at_what_was_moved_another_folder_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "_is_named", _all_is_well)
+    monkeypatch.setattr(eviction, "is_named", _all_is_well)
     assert "condemned" in found(Story((careful, replacer)))
 
 

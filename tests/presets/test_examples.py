@@ -16,9 +16,9 @@ from jsonschema import Draft202012Validator
 
 from cache.helpers import opened
 from fakes import FakeClock
-from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.listing import FolderGlob
 from gcsidecar.cache.spec import Thresholds
+from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.gc.errors import DisposableInUseError
 from gcsidecar.sidecar.config import check, load
 from gcsidecar.sidecar.config.schema import json_schema

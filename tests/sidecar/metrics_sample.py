@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gcsidecar.cache.lease import Lease
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.tally import Amount, FolderShare, RootTally, State
-from gcsidecar.cache.verdict import End, Ended, Reaped
+from gcsidecar.cache.use.lease import Lease
+from gcsidecar.cache.use.verdict import End, Ended, Reaped
 from gcsidecar.contract import Holder
 from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.planning import Candidate, Kept, Want

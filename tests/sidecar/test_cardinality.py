@@ -21,7 +21,7 @@ from gcsidecar.cache.names import named
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.sizes import measure
-from gcsidecar.cache.verdict import End
+from gcsidecar.cache.use.verdict import End
 from gcsidecar.gc.collection import Collection, Failure
 from gcsidecar.gc.planning import Kept
 from gcsidecar.sidecar.metrics import Metrics

@@ -6,9 +6,9 @@ import logging
 from typing import TYPE_CHECKING
 
 from fakes import NOW, FakeClock
-from gcsidecar.cache.lease import Lease
 from gcsidecar.cache.regrets import Regret
-from gcsidecar.cache.verdict import End, Ended, Reaped
+from gcsidecar.cache.use.lease import Lease
+from gcsidecar.cache.use.verdict import End, Ended, Reaped
 from gcsidecar.gc.planning import Kept, Plan, Want
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 from gcsidecar.sidecar import journal

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsidecar.cache.tally import Amount, FolderShare, State
-from gcsidecar.cache.verdict import End
+from gcsidecar.cache.use.verdict import End
 from gcsidecar.gc.collection import Collection
 from gcsidecar.gc.planning import Kept
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold

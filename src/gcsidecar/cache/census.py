@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folder import Folder, Home
 from gcsidecar.cache.listing import FolderGlob
-from gcsidecar.cache.lookout import Lookout, LookoutHome
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.tally import RootTally, Totals
+from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gcsidecar.cache.sizes import TreeSize
-    from gcsidecar.cache.verdict import Leases
+    from gcsidecar.cache.use.verdict import Leases
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import ResourceTracker
 

@@ -23,7 +23,8 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.state import Slot, StateDirectory
+    from gcsidecar.cache.slots import Slot
+    from gcsidecar.cache.state import StateDirectory
 
 # How often a folder's name may change under us before we leave it for the next round.
 ATTEMPTS = 3

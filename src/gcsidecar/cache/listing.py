@@ -18,7 +18,7 @@ from gcsidecar.contract import STATE_DIRECTORY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.lease import LeasePatterns
+    from gcsidecar.cache.use.lease import LeasePatterns
 
 # Ours, and the one that mkfs makes at the top of an ext filesystem for fsck: neither is ever a folder.
 _NEVER = frozenset({STATE_DIRECTORY, "lost+found"})

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.eviction import Ground, condemn, is_named, lock_or_keep, put_back
-from gcsidecar.cache.holders import is_open_below
 from gcsidecar.cache.removal import Removal, remove_tree
-from gcsidecar.cache.state import EVICTING, Slot, decode
+from gcsidecar.cache.slots import EVICTING, Slot, decode
+from gcsidecar.cache.use.open_files import is_open_below
 from gcsidecar.contract import MARK, STATE_DIRECTORY
 from gcsidecar.gc.backoff import Backoff
 from gcsidecar.gc.errors import DisposableInUseError
@@ -21,10 +21,10 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gcsidecar.cache.guards import Guards
-    from gcsidecar.cache.lease import Lease, LeasePatterns
-    from gcsidecar.cache.lookout import Lookout
     from gcsidecar.cache.removal import RemovalFailure
+    from gcsidecar.cache.use.guards import Guards
+    from gcsidecar.cache.use.lease import Lease, LeasePatterns
+    from gcsidecar.cache.use.lookout import Lookout
     from gcsidecar.gc.clock import Clock
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

@@ -16,15 +16,15 @@ from gcsidecar.cache.errors import RemovalError, RootUnavailableError, StateDire
 from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folder import Folder
-from gcsidecar.cache.guards import Guards
-from gcsidecar.cache.holders import OpenFiles
-from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.recovery import Recovered, Recovery
 from gcsidecar.cache.removal import never
 from gcsidecar.cache.state import StateDirectory
 from gcsidecar.cache.tally import State
+from gcsidecar.cache.use.guards import Guards
+from gcsidecar.cache.use.lease import LeasePatterns
+from gcsidecar.cache.use.open_files import OpenFiles
 from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.tally import RootTally
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.disposable import ResourceTracker
 
 STANDBY = "standby"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.recovery import Recovered
     from gcsidecar.cache.regrets import Regret
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.collection import Collection, Eviction, Failure
     from gcsidecar.gc.planning import Kept, Plan

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.root import Root
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.planning import Measurements, Plan

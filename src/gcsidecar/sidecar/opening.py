@@ -20,10 +20,10 @@ from gcsidecar.sidecar.log import fields
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsidecar.cache.holders import OpenFiles
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.open_files import OpenFiles
+    from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.cache.watch import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable

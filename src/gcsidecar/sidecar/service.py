@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar import __version__
-from gcsidecar.cache.holders import OpenFiles
+from gcsidecar.cache.use.open_files import OpenFiles
 from gcsidecar.cache.watch import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gcsidecar.cache.lease import LeasePatterns
 from gcsidecar.cache.listing import FolderGlob
 from gcsidecar.cache.spec import InUseSpec, LeaseSpec, RootSpec, Seconds
+from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.sidecar.config.loader import read_text
 from gcsidecar.sidecar.config.patterns import folders_fault, lease_fault, lock_fault
 

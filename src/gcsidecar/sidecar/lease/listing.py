@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.filesystem import filesystem_of
-from gcsidecar.cache.lease import LeasePatterns
-from gcsidecar.cache.leasefile import boot_id, holder_of, is_held, opened
 from gcsidecar.cache.listing import FolderGlob
-from gcsidecar.cache.liveness import SUSPECT_SECONDS
 from gcsidecar.cache.spec import LEASE_PATTERNS
 from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.use.lease import LeasePatterns
+from gcsidecar.cache.use.leasefile import boot_id, holder_of, is_held, opened
+from gcsidecar.cache.use.liveness import SUSPECT_SECONDS
 from gcsidecar.client.errors import LeaseError
 from gcsidecar.client.place import place_of
 from gcsidecar.client.told import told_by
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from gcsidecar.cache.lease import Lease
+    from gcsidecar.cache.use.lease import Lease
     from gcsidecar.contract import Holder
 
 _ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC

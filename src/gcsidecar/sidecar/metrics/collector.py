@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gcsidecar.cache.regrets import Regret
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.sidecar.metrics.metric import Metric
     from gcsidecar.sidecar.metrics.view import View

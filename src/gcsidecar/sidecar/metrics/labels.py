@@ -6,11 +6,11 @@ No absolute path and no lease's name is ever one, and no value stands for the su
 from __future__ import annotations
 
 from gcsidecar.cache.folder import MAX_IDLE
-from gcsidecar.cache.holders import OPEN
-from gcsidecar.cache.locks import LOCKED
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.tally import State
-from gcsidecar.cache.verdict import End
+from gcsidecar.cache.use.locks import LOCKED
+from gcsidecar.cache.use.open_files import OPEN
+from gcsidecar.cache.use.verdict import End
 from gcsidecar.gc.execution import PAUSED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource

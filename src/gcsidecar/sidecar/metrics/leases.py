@@ -14,7 +14,7 @@ from gcsidecar.sidecar.metrics.process import NEVER
 from gcsidecar.sidecar.metrics.readers import counted_by_process
 
 if TYPE_CHECKING:
-    from gcsidecar.cache.verdict import Reaped
+    from gcsidecar.cache.use.verdict import Reaped
 
 REAPED = Metric(
     "gcsidecar_leases_reaped_total",

@@ -8,9 +8,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.holders import MAX_AGE_SECONDS, OPEN, Held, OpenFiles
-from gcsidecar.cache.locks import LOCKED, ToolLocks
-from gcsidecar.cache.places import place_of
+from gcsidecar.cache.use.locks import LOCKED, ToolLocks
+from gcsidecar.cache.use.open_files import MAX_AGE_SECONDS, OPEN, Held, OpenFiles
+from gcsidecar.cache.use.places import place_of
 
 if TYPE_CHECKING:
     from gcsidecar.cache.spec import RootSpec

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
-from gcsidecar.cache.lease import Lease, LeasePatterns
-from gcsidecar.cache.liveness import Liveness
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
+from gcsidecar.cache.use.lease import Lease, LeasePatterns
+from gcsidecar.cache.use.liveness import Liveness
 from gcsidecar.gc.errors import DisposableInUseError
 
 

@@ -21,18 +21,18 @@ from hypothesis import strategies as st
 from cache.helpers import make_folder, opened, reconcile
 from cache.leasing import OTHER_BOOT_ID, Process, locked, put
 from fakes import FakeClock
-from gcsidecar.cache.lease import Lease, LeasePatterns
-from gcsidecar.cache.liveness import SUSPECT_SECONDS, Liveness
-from gcsidecar.cache.reaping import Fate, reap
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.verdict import End, Ended, Reaped
+from gcsidecar.cache.use.lease import Lease, LeasePatterns
+from gcsidecar.cache.use.liveness import SUSPECT_SECONDS, Liveness
+from gcsidecar.cache.use.reaping import Fate, reap
+from gcsidecar.cache.use.verdict import End, Ended, Reaped
 from gcsidecar.contract import MAX_HOLDER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsidecar.cache.root import Root
-    from gcsidecar.cache.verdict import Leases
+    from gcsidecar.cache.use.verdict import Leases
 
 EXPIRE = LeaseSpec(ttl=Seconds(60), on_stale="expire")
 DAY = 24 * 3600.0

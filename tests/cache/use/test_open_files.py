@@ -18,9 +18,9 @@ from cache.helpers import make_folder, opened
 from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import let_go, process
 from fakes import FakeClock
-from gcsidecar.cache.holders import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, is_open_below, look
-from gcsidecar.cache.places import Place
 from gcsidecar.cache.spec import InUseSpec
+from gcsidecar.cache.use.open_files import MAX_AGE_SECONDS, SHARE, Held, OpenFiles, is_open_below, look
+from gcsidecar.cache.use.places import Place
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -284,7 +284,7 @@ def test_a_process_with_more_capabilities_is_seen_with_cap_sys_ptrace_only(
     """
     code = """if True:
         import os, sys
-        from gcsidecar.cache.holders import is_open_below
+        from gcsidecar.cache.use.open_files import is_open_below
         print(is_open_below(os.open(sys.argv[1], os.O_RDONLY)))
     """
     less = [needs.program("setpriv", "util-linux"), "--inh-caps=-all", f"--bounding-set=-all,{capabilities}"]
@@ -300,7 +300,7 @@ def test_a_process_in_another_pid_namespace_is_seen_from_above_only(tmp_path: Pa
     """
     code = """if True:
         import os, sys
-        from gcsidecar.cache.holders import is_open_below
+        from gcsidecar.cache.use.open_files import is_open_below
         print(is_open_below(os.open(sys.argv[1], os.O_RDONLY)))
     """
     folder = make_folder(tmp_path, "a")

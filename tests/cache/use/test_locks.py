@@ -17,8 +17,8 @@ from cache.helpers import make_folder, opened
 from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import FLOCK, LOCKS, let_go, process
 from fakes import FakeClock
-from gcsidecar.cache.locks import ToolLocks
 from gcsidecar.cache.spec import LeaseSpec, Seconds
+from gcsidecar.cache.use.locks import ToolLocks
 from gcsidecar.sidecar.config.patterns import lock_fault
 
 if TYPE_CHECKING:

@@ -10,15 +10,15 @@ import os
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.lease import version_of
-from gcsidecar.cache.leasefile import is_held, opened
-from gcsidecar.cache.verdict import End
+from gcsidecar.cache.use.lease import version_of
+from gcsidecar.cache.use.leasefile import is_held, opened
+from gcsidecar.cache.use.verdict import End
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gcsidecar.cache.lease import Lease
-    from gcsidecar.cache.verdict import Ended
+    from gcsidecar.cache.use.lease import Lease
+    from gcsidecar.cache.use.verdict import Ended
 
 
 class Fate(Enum):

@@ -14,8 +14,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.globs import directories, literal, names
-from gcsidecar.cache.lease import PLACEHOLDER
 from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.use.lease import PLACEHOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.lease import version_of
-from gcsidecar.cache.leasefile import boot_id, holder_of, is_held, opened
-from gcsidecar.cache.verdict import End, Ended, Leases
+from gcsidecar.cache.use.lease import version_of
+from gcsidecar.cache.use.leasefile import boot_id, holder_of, is_held, opened
+from gcsidecar.cache.use.verdict import End, Ended, Leases
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from gcsidecar.cache.lease import Lease
     from gcsidecar.cache.spec import LeaseSpec
+    from gcsidecar.cache.use.lease import Lease
     from gcsidecar.contract import Holder
     from gcsidecar.gc.clock import Clock
 

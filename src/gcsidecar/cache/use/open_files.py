@@ -12,7 +12,7 @@ import threading
 from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.places import MountTable, Place, place_of, unescaped
+from gcsidecar.cache.use.places import MountTable, Place, place_of, unescaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gcsidecar.cache.lease import Lease
+    from gcsidecar.cache.use.lease import Lease
     from gcsidecar.contract import Holder
 
 

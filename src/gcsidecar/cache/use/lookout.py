@@ -11,18 +11,18 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.liveness import Liveness
-from gcsidecar.cache.reaping import Fate, reap
 from gcsidecar.cache.spec import LeaseSpec
-from gcsidecar.cache.verdict import Leases, Reaped
+from gcsidecar.cache.use.liveness import Liveness
+from gcsidecar.cache.use.reaping import Fate, reap
+from gcsidecar.cache.use.verdict import Leases, Reaped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from gcsidecar.cache.filesystem import Filesystem
     from gcsidecar.cache.folder import Folder
-    from gcsidecar.cache.lease import LeasePatterns
     from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.use.lease import LeasePatterns
     from gcsidecar.gc.clock import Clock
 
 

@@ -10,9 +10,9 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.beside import Backwards, by_parent
 from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.globs import compiled, literal, search
+from gcsidecar.cache.use.beside import Backwards, by_parent
 from gcsidecar.contract import CLIENT_LEASES
 
 if TYPE_CHECKING:
