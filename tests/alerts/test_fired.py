@@ -155,14 +155,20 @@ def full(stage: Stage) -> None:
 
 
 def stuck(stage: Stage) -> None:
-    """Of three folders that are to go two can't be moved, and the third can't be deleted whole."""
+    """Of three folders that are to go two can't be moved, and the third, as is seen too late, can't be deleted whole."""
     cache = stage.ext4()
-    for number, name in enumerate(("a", "b", "c")):
-        folder(cache, name, idle_seconds=1000 - number)
-    for path in (cache / "a", cache / "b", cache / "c/data"):
-        subprocess.run([needs.program("chattr", "e2fsprogs"), "+i", str(path)], check=True)
-    sidecar = stage.run("stuck", config(root(cache, max_folders=3)))
-    stage.later.append(lambda _: sidecar.write(config(root(cache, max_folders=1))))
+    for length in (254, 255):  # no slot has an entry for a name that is three times as long there
+        folder(cache, "%" * length)
+    lease = folder(cache, "c") / ".lease.1"
+    lease.touch()
+    sidecar = stage.run("stuck", config(root(cache, max_folders=1)))
+
+    def release(_: FleetPrometheus) -> None:
+        eventually(lambda: sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs") == 0, "all are measured")
+        subprocess.run([needs.program("chattr", "e2fsprogs"), "+i", str(cache / "c/data")], check=True)
+        lease.unlink()
+
+    stage.later.append(release)
 
 
 def held(stage: Stage) -> None:

@@ -43,7 +43,8 @@ def names(path: Path) -> set[str]:
 def test_it_evicts_the_least_recently_used_and_keeps_what_is_leased(tmp_path: Path, cache: Path) -> None:
     fill(cache, "a", "b", "c")
     (cache / "a/.lease.1").touch()
-    with Sidecar(tmp_path, {"roots": [root(cache, max_size="4MiB", target_size="3MiB")]}) as sidecar:
+    # Four fit in, with what the sidecar itself needs; of five two have to go.
+    with Sidecar(tmp_path, {"roots": [root(cache, max_size="4900KiB", target_size="3900KiB")]}) as sidecar:
         fill(cache, "d", "e")
         eventually(lambda: sidecar.metric("gcsidecar_evictions_total", root="jobs", reason="size") == 2, "evictions")
         assert names(cache) == {"a", "d", "e"}

@@ -163,11 +163,11 @@ class Simple(Client):
         path = f"{self._root}/{name}"
         self._count += 1
         lease = f".lease.{os.getpid()}.{self._count}"
-        os.makedirs(path, exist_ok=True)
         try:
+            os.makedirs(path, exist_ok=True)
             os.close(os.open(f"{path}/{lease}", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
             os.stat(f"{path}/{lease}")
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):  # it was there when it was to be made, and gone when looked at
             _remove(f"{path}/{lease}")
             yield None
             return
@@ -185,7 +185,7 @@ class Simple(Client):
         """The folder that the lease is in: it may be away for a moment, or be parked."""
         until = time.monotonic() + AWAY_SECONDS
         while time.monotonic() < until:
-            for path in (f"{self._root}/{name}", *glob.glob(f"{self._root}/{STATE_DIRECTORY}/evicting/*/{name}")):
+            for path in (f"{self._root}/{name}", *glob.glob(f"{self._root}/{STATE_DIRECTORY}/evicting/*/{name}%-*")):
                 with contextlib.suppress(FileNotFoundError):
                     fd = os.open(path, _DIRECTORY)
                     if lease in os.listdir(fd):
