@@ -155,7 +155,7 @@ def full(stage: Stage) -> None:
 
 
 def stuck(stage: Stage) -> None:
-    """Of three folders that are to go two can't be moved, and the third, as is seen too late, can't be deleted whole."""
+    """Of three folders that are to go two can't be moved, and the third (seen too late) can't be deleted whole."""
     cache = stage.ext4()
     for length in (254, 255):  # no slot has an entry for a name that is three times as long there
         folder(cache, "%" * length)
