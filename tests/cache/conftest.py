@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import pickle
 import subprocess
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 import needs
+from children import in_child
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -154,33 +154,6 @@ def as_nobody(tmp_path: Path) -> Callable[[Callable[[], Any]], Any]:
             os.setresuid(NOBODY, NOBODY, NOBODY)
             return function()
 
-        return in_a_child(as_an_ordinary_user)
+        return in_child(as_an_ordinary_user)
 
     return run
-
-
-def in_a_child(function: Callable[[], Any]) -> Any:
-    """Run it in a child; what it returns comes back, what it raises is raised."""
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(readable)
-        _answer_and_exit(writable, function)
-    os.close(writable)
-    with open(readable, "rb") as answer:
-        succeeded, value = pickle.loads(answer.read() or pickle.dumps((False, RuntimeError("the child died"))))
-    os.waitpid(child, 0)
-    if succeeded:
-        return value
-    raise value
-
-
-def _answer_and_exit(writable: int, function: Callable[[], Any]) -> NoReturn:
-    """Never comes back: what pytest has to do at its end is for the parent."""
-    try:
-        answer = pickle.dumps((True, function()))
-    except BaseException as error:  # noqa: BLE001 the parent raises it
-        answer = pickle.dumps((False, error))
-    with open(writable, "wb") as pipe:
-        pipe.write(answer)
-    os._exit(0)

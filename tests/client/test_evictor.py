@@ -13,7 +13,8 @@ import pytest
 
 import gcsidecar
 from cache.helpers import make_folder, opened, reconcile
-from client.helpers import in_child, leases
+from children import in_child
+from client.helpers import leases
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING
 
 import gcsidecar
-from client.helpers import in_child, is_locked, leases
+from children import in_child
+from client.helpers import is_locked, leases
 from gcsidecar.contract import decoded
 
 if TYPE_CHECKING:

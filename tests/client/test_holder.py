@@ -11,7 +11,8 @@ from pathlib import Path
 
 import gcsidecar
 import needs
-from client.helpers import in_child, leases
+from children import in_child
+from client.helpers import leases
 from gcsidecar.contract import Holder, decoded
 
 PRINT = "import sys, gcsidecar; print(open(gcsidecar.lease(sys.argv[1]).file).read(), end='')"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import gcsidecar
-from client.helpers import in_child, is_locked, leases, locked_by_another
+from children import in_child
+from client.helpers import is_locked, leases, locked_by_another
 from gcsidecar.client.acquiring import acquire
 from gcsidecar.contract import MARK, decoded
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import gcsidecar
-from client.helpers import in_child, is_locked, leases, program
+from children import in_child
+from client.helpers import is_locked, leases, program
 
 if TYPE_CHECKING:
     from collections.abc import Callable

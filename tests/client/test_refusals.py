@@ -10,7 +10,8 @@ import pytest
 
 import gcsidecar
 from cache.helpers import make_folder
-from client.helpers import in_child, leases
+from children import in_child
+from client.helpers import leases
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import needs
-from cache.conftest import as_nobody, ext4, in_a_child, mounts, tmpfs
+from cache.conftest import as_nobody, ext4, mounts, tmpfs
+from children import in_child
 from hostile.place import Place
 
 if TYPE_CHECKING:
@@ -43,4 +44,4 @@ def either(request: pytest.FixtureRequest) -> Iterator[Place]:
 def as_uid_0() -> Callable[[Callable[[], Any]], Any]:
     """Runs a function in a child that may drop what it can do; what it returns comes back, what it raises is raised."""
     needs.root()
-    return in_a_child
+    return in_child
