@@ -11,7 +11,6 @@ import json
 import os
 import signal
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.filesystem import filesystem_of
@@ -26,6 +25,7 @@ from gcsidecar.client.place import place_of
 from gcsidecar.client.told import told_by
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
 from gcsidecar.errors import GcsidecarError
+from gcsidecar.sidecar.lease.held import Held
 from gcsidecar.sidecar.lease.output import complain, write
 from gcsidecar.sidecar.lease.table import as_json, as_table
 
@@ -38,29 +38,6 @@ if TYPE_CHECKING:
 
 _ROOT = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """One lease, as it is listed.
-
-    Attributes:
-        folder: The path of the folder.
-        lease: The path of the lease file; none for a lock on the folder itself, whose holder nothing names.
-        how: How it is known: by a `file`, by its `heartbeat`, by a `lock`.
-        state: `live`; `stale`: it holds, but nobody vouches for it, and it is old; `dead`: it holds nothing any more.
-        since: Since when, POSIX seconds; of a file that says nothing, when it was last touched.
-        touched_at: When its file was last touched.
-        holder: What the file says, if it is of our client.
-    """
-
-    folder: str
-    lease: str | None
-    how: str
-    state: str
-    since: float | None
-    touched_at: float | None
-    holder: Holder | None
 
 
 def list_(options: argparse.Namespace) -> int:

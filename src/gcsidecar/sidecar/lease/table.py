@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from gcsidecar.contract import Holder
-    from gcsidecar.sidecar.lease.listing import Held
+    from gcsidecar.sidecar.lease.held import Held
 
 _HEAD = ("FOLDER", "STATE", "HOW", "SINCE", "HOLDER", "PURPOSE")
 
