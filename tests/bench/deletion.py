@@ -14,7 +14,7 @@ from bench.places import IS_ROOT, directory, tmpfs
 from bench.process import BenchError
 from bench.row import LeftOut, Peer, Row
 from bench.samples import seconds
-from gcsidecar.cache.removal import remove_tree
+from gcsidecar.cache.eviction.removal import remove_tree
 from gcsidecar.cache.syscalls import FILESYSTEM_NAMES, filesystem_type
 
 if TYPE_CHECKING:

@@ -15,12 +15,12 @@ import pytest
 from cache.helpers import Tracker, make_folder, spec
 from cache.leasing import put
 from fakes import FakeClock
-from gcsidecar.cache.hints import Hints
-from gcsidecar.cache.inotify import Change, ChangeKind
+from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import GROWING_SECONDS, RECONCILE_SECONDS, STALE_SECONDS, Survey, Surveyed
-from gcsidecar.cache.tally import State
-from gcsidecar.cache.watch import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.inotify import Change, ChangeKind
+from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:

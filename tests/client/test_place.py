@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import gcsidecar
 from cache.helpers import make_folder, opened
 from client.helpers import leases
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.spec import LeaseSpec
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.client.told import Told

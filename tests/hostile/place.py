@@ -14,8 +14,8 @@ import pytest
 import needs
 from cache.helpers import opened
 from cache.trees import CANARY, snapshot
-from gcsidecar.cache.sizes import measure
-from gcsidecar.cache.slots import decode
+from gcsidecar.cache.eviction.slots import decode
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, NamedTuple
 
-from gcsidecar.cache.slots import CONDEMNED, EVICTING, decode
+from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, decode
 from gcsidecar.contract import MARK, STATE_DIRECTORY
 from interleave.wrapping import REAL
 

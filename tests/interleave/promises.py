@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cache.helpers import reconcile
 from fakes import FakeClock
-from gcsidecar.cache.slots import CONDEMNED, EVICTING
+from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING
 from interleave.picture import AWAY
 from interleave.roles import NAME, evict, opened
 

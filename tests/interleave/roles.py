@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import gcsidecar
 from cache.helpers import Tracker, reconcile, spec
 from fakes import FakeClock
-from gcsidecar.cache import eviction
 from gcsidecar.cache.errors import EvictionError, RemovalError
+from gcsidecar.cache.eviction import protocol
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import LeaseSpec
 from gcsidecar.contract import MARK
@@ -31,13 +31,13 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
-def evictor(actor: Actor, *, rounds: int = 1, ground: Callable[[Root], eviction.Ground] = Root._ground) -> None:
+def evictor(actor: Actor, *, rounds: int = 1, ground: Callable[[Root], protocol.Ground] = Root._ground) -> None:
     """A sidecar: it recovers what lies there from before, and then the folder is to go."""
     root = opened(actor.run.root)
     for _ in range(rounds):
         root.recover()
         with contextlib.suppress(DisposableInUseError, EvictionError):
-            eviction.evict(ground(root), NAME)
+            protocol.evict(ground(root), NAME)
     root.close()
 
 

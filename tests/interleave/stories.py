@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import needs
-from gcsidecar.cache import slots, state
+from gcsidecar.cache.eviction import slots, state
 from gcsidecar.client import holding
 from interleave.actor import Actor
 from interleave.exploration import Exploration, Explored

@@ -6,8 +6,8 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING, Any
 
-from gcsidecar.cache import eviction, recovery
-from gcsidecar.cache.slots import Side
+from gcsidecar.cache.eviction import protocol, recovery
+from gcsidecar.cache.eviction.slots import Side
 from gcsidecar.cache.use import liveness, reaping
 from gcsidecar.client import folder as client_folder
 from interleave.roles import (
@@ -27,7 +27,7 @@ from interleave.stories import Story, explore
 if TYPE_CHECKING:
     import pytest
 
-    from gcsidecar.cache.eviction import Ground
+    from gcsidecar.cache.eviction.protocol import Ground
     from gcsidecar.cache.root import Root
     from interleave.actor import Actor
 
@@ -67,12 +67,12 @@ def _all_is_well(*_arguments: Any) -> bool:
 
 
 def test_without_the_look_at_what_was_moved_another_folder_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "is_named", _all_is_well)
+    monkeypatch.setattr(protocol, "is_named", _all_is_well)
     assert "condemned" in found(Story((careful, replacer)))
 
 
 def test_without_the_lock_the_folder_of_our_client_is_away_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eviction, "lock_or_keep", _nothing_is_checked)
+    monkeypatch.setattr(protocol, "lock_or_keep", _nothing_is_checked)
     assert "moved away" in found(Story((careful,)))
 
 

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from cache.helpers import opened
 from fakes import FakeClock
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.spec import Thresholds
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.gc.errors import DisposableInUseError

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from gcsidecar.cache.folders.tally import Amount, FolderShare, RootTally, State
 from gcsidecar.cache.regrets import Regret
-from gcsidecar.cache.tally import Amount, FolderShare, RootTally, State
 from gcsidecar.cache.use.lease import Lease
 from gcsidecar.cache.use.verdict import End, Ended, Reaped
 from gcsidecar.contract import Holder

@@ -17,10 +17,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import needs
 from cache.helpers import reconcile, spec
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.names import named
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.root import Root
-from gcsidecar.cache.sizes import measure
 from gcsidecar.cache.use.verdict import End
 from gcsidecar.gc.collection import Collection, Failure
 from gcsidecar.gc.planning import Kept
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric as Family
 
-    from gcsidecar.cache.tally import RootTally
+    from gcsidecar.cache.folders.tally import RootTally
 
 FOLDERS, LARGE, TOP = 100_000, 50, 20
 LONGEST = 255

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import RootSpec
 from gcsidecar.cache.survey import Surveyed
-from gcsidecar.cache.watch import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.sidecar.config import Config
 from gcsidecar.sidecar.health import STUCK_SECONDS, health, readiness
 from gcsidecar.sidecar.keeper import Keeper

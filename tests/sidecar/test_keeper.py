@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from cache.helpers import make_folder, reconcile, spec
 from cache.leasing import locked, put
 from fakes import FakeClock
-from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
-from gcsidecar.cache.watch import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.sidecar.config import Config
 from gcsidecar.sidecar.keeper import LOCKS_SCARCE_SECONDS, Keeper
 from gcsidecar.sidecar.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsidecar.cache.tally import Amount, FolderShare, State
+from gcsidecar.cache.folders.tally import Amount, FolderShare, State
 from gcsidecar.cache.use.verdict import End
 from gcsidecar.gc.collection import Collection
 from gcsidecar.gc.planning import Kept

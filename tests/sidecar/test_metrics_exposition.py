@@ -21,8 +21,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import gcsidecar
 import needs
+from gcsidecar.cache.folders.tally import FolderShare, State
 from gcsidecar.cache.names import named
-from gcsidecar.cache.tally import FolderShare, State
 from gcsidecar.sidecar.metrics.catalogue import CATALOGUE
 from gcsidecar.sidecar.metrics.docs import page
 from gcsidecar.sidecar.metrics.labels import KEPT_REASONS

@@ -15,8 +15,8 @@ from gcsidecar.cache.regrets import MOST_NAMES, Regrets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gcsidecar.cache.census import Census
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.census import Census
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.history.database import Database
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec

@@ -1,6 +1,6 @@
 """A root: the way to act on it, one sidecar at a time, and what it is configured to hold back.
 
-What is known of its folders is its census; how one is taken away is the protocol of `eviction.py`.
+What is known of its folders is its census; how one is taken away is the protocol of `eviction/`.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ import os
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.approach import open_root
-from gcsidecar.cache.census import NO_WATCH, Census, Watch
 from gcsidecar.cache.chronicle import Chronicle
 from gcsidecar.cache.errors import RemovalError, RootUnavailableError, StateDirectoryError
-from gcsidecar.cache.eviction import Ground, evict, no_step, no_wait
+from gcsidecar.cache.eviction.protocol import Ground, evict, no_step, no_wait
+from gcsidecar.cache.eviction.recovery import Recovered, Recovery
+from gcsidecar.cache.eviction.removal import never
+from gcsidecar.cache.eviction.state import StateDirectory
 from gcsidecar.cache.filesystem import filesystem_of
-from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.folders.census import NO_WATCH, Census, Watch
+from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
-from gcsidecar.cache.recovery import Recovered, Recovery
-from gcsidecar.cache.removal import never
-from gcsidecar.cache.state import StateDirectory
-from gcsidecar.cache.tally import State
 from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
@@ -32,9 +32,9 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
-    from gcsidecar.cache.tally import RootTally
     from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.disposable import ResourceTracker
 

@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar.cache.errors import RootUnavailableError
-from gcsidecar.cache.sizes import walk
+from gcsidecar.cache.measuring.sizes import walk
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from gcsidecar.cache.folder import Folder
-    from gcsidecar.cache.hints import Hints
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
+    from gcsidecar.cache.watching.hints import Hints
 
 _log = logging.getLogger("gcsidecar.survey")
 _ENDED = object()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.caps import FoldersGauge, SizeGauge
+from gcsidecar.cache.measuring.caps import FoldersGauge, SizeGauge
 from gcsidecar.gc.gauges import SpaceGauge
 from gcsidecar.gc.memory import CgroupMemoryGauge, HostMemoryGauge
 from gcsidecar.gc.pressure import Gauge, Level, Resource

@@ -7,14 +7,14 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.names import shown
 from gcsidecar.sidecar.log import fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gcsidecar.cache.recovery import Recovered
+    from gcsidecar.cache.eviction.recovery import Recovered
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.use.verdict import Reaped
     from gcsidecar.gc.clock import Clock

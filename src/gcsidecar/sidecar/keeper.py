@@ -12,7 +12,7 @@ import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.folder import Folder
+from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.survey import Survey, Surveyed
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.collector import GarbageCollector

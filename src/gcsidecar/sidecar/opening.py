@@ -11,9 +11,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import RootUnavailableError
-from gcsidecar.cache.hints import Hints
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
+from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.log import fields
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.open_files import OpenFiles
     from gcsidecar.cache.use.verdict import Reaped
-    from gcsidecar.cache.watch import Watcher
+    from gcsidecar.cache.watching.watcher import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.sidecar.keeper import Keeper

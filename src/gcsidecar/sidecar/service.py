@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gcsidecar import __version__
 from gcsidecar.cache.use.open_files import OpenFiles
-from gcsidecar.cache.watch import Watcher
+from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log
 from gcsidecar.sidecar.config import Config, ConfigError, load

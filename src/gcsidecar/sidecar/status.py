@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gcsidecar.cache.tally import RootTally
+    from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from cache.helpers import make_folder, opened, reconcile
 from cache.history.looking import asked, await_stock
 from gcsidecar import GarbageCollector
-from gcsidecar.cache.caps import FoldersGauge
 from gcsidecar.cache.history.schema import MIGRATIONS, VERSION
+from gcsidecar.cache.measuring.caps import FoldersGauge
 from gcsidecar.cache.spec import HistorySpec
 
 TEXT = (Path(__file__).parents[3] / "docs/history.md").read_text()

@@ -12,11 +12,11 @@ from cache.helpers import Tracker, make_folder, opened, reconcile, spec
 from cache.history.looking import asked, await_stock, eventually
 from fakes import FakeClock
 from gcsidecar import GarbageCollector
-from gcsidecar.cache.caps import FoldersGauge
+from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.caps import FoldersGauge
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
-from gcsidecar.cache.sizes import measure
 from gcsidecar.cache.spec import HistorySpec, Seconds
-from gcsidecar.cache.tally import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

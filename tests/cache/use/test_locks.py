@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import needs
+from cache.eviction.test_eviction import evict, kept_for, leftovers
 from cache.helpers import make_folder, opened
-from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import FLOCK, LOCKS, let_go, process
 from fakes import FakeClock
 from gcsidecar.cache.spec import LeaseSpec, Seconds

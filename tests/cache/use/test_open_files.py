@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import needs
+from cache.eviction.test_eviction import evict, kept_for, leftovers
 from cache.helpers import make_folder, opened
-from cache.test_eviction import evict, kept_for, leftovers
 from cache.users import let_go, process
 from fakes import FakeClock
 from gcsidecar.cache.spec import InUseSpec

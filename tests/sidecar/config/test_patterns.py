@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.spec import InUseSpec, LeaseSpec, RootSpec, Seconds
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.sidecar.config.loader import read_text

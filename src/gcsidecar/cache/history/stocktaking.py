@@ -15,7 +15,7 @@ from gcsidecar.cache.history.records import Arrival, Departure, How
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.census import Census
+    from gcsidecar.cache.folders.census import Census
     from gcsidecar.cache.history.database import Database
 
 

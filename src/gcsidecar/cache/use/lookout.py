@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
     from gcsidecar.cache.filesystem import Filesystem
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.lease import LeasePatterns
     from gcsidecar.gc.clock import Clock

@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.filesystem import filesystem_of
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.spec import LEASE_PATTERNS
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lease import LeasePatterns

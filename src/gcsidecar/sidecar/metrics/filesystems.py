@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.folders.tally import Amount, State
 from gcsidecar.cache.names import shown
-from gcsidecar.cache.tally import Amount, State
 from gcsidecar.gc.pressure import Resource
 from gcsidecar.sidecar.metrics import labels
 from gcsidecar.sidecar.metrics.metric import Label, Metric

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcsidecar.cache.folders.tally import Amount, State
 from gcsidecar.cache.names import shown
-from gcsidecar.cache.tally import Amount, State
 from gcsidecar.sidecar.metrics.ledger import no_spread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.tally import FolderShare, RootTally
+    from gcsidecar.cache.folders.tally import FolderShare, RootTally
     from gcsidecar.gc.pressure import Resource
     from gcsidecar.sidecar.metrics.ledger import Spread
     from gcsidecar.sidecar.metrics.metric import Reader, Series

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsidecar.cache.folder import Folder
-from gcsidecar.cache.sizes import TreeSize
+from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.measuring.sizes import TreeSize
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.pressure import Resource
 

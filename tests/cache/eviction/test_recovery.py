@@ -17,7 +17,7 @@ from cache.helpers import make_folder, opened
 from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.errors import RemovalError
-from gcsidecar.cache.slots import decode, encode
+from gcsidecar.cache.eviction.slots import decode, encode
 from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.use.verdict import End, Reaped
 from gcsidecar.contract import MARK

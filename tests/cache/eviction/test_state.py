@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened
 from gcsidecar.cache.errors import StateDirectoryError
-from gcsidecar.cache.slots import SPARE_SLOTS, decode, encode, entry_of
-from gcsidecar.cache.state import BALLAST_BYTES, StateDirectory
+from gcsidecar.cache.eviction.slots import SPARE_SLOTS, decode, encode, entry_of
+from gcsidecar.cache.eviction.state import BALLAST_BYTES, StateDirectory
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

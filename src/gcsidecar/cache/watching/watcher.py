@@ -12,7 +12,7 @@ import threading
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.inotify import (
+from gcsidecar.cache.watching.inotify import (
     INTERFACE_CHANGED,
     Change,
     ChangeKind,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.helpers import make_folder, opened
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.spec import LEASE_PATTERNS
 from gcsidecar.cache.use.lease import LeasePatterns
 

@@ -10,9 +10,9 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.eviction import Ground, condemn, is_named, lock_or_keep, put_back
-from gcsidecar.cache.removal import Removal, remove_tree
-from gcsidecar.cache.slots import EVICTING, Slot, decode
+from gcsidecar.cache.eviction.protocol import Ground, condemn, is_named, lock_or_keep, put_back
+from gcsidecar.cache.eviction.removal import Removal, remove_tree
+from gcsidecar.cache.eviction.slots import EVICTING, Slot, decode
 from gcsidecar.cache.use.open_files import is_open_below
 from gcsidecar.contract import MARK, STATE_DIRECTORY
 from gcsidecar.gc.backoff import Backoff
@@ -21,7 +21,7 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gcsidecar.cache.removal import RemovalFailure
+    from gcsidecar.cache.eviction.removal import RemovalFailure
     from gcsidecar.cache.use.guards import Guards
     from gcsidecar.cache.use.lease import Lease, LeasePatterns
     from gcsidecar.cache.use.lookout import Lookout

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import EvictionError
+from gcsidecar.cache.eviction.removal import Removal, never, remove_tree
 from gcsidecar.cache.obstacles import obstacle_in
-from gcsidecar.cache.removal import Removal, never, remove_tree
 from gcsidecar.cache.syscalls import open_beneath, rename_exclusive
 from gcsidecar.contract import MARK
 from gcsidecar.gc.errors import DisposableInUseError
@@ -23,8 +23,8 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.slots import Slot
-    from gcsidecar.cache.state import StateDirectory
+    from gcsidecar.cache.eviction.slots import Slot
+    from gcsidecar.cache.eviction.state import StateDirectory
 
 # How often a folder's name may change under us before we leave it for the next round.
 ATTEMPTS = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.tally import FolderShare, Share, State
+from gcsidecar.cache.folders.tally import FolderShare, Share, State
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.planning import Candidate
 from gcsidecar.gc.pressure import Resource
@@ -15,7 +15,7 @@ from gcsidecar.gc.pressure import Resource
 if TYPE_CHECKING:
     import os
 
-    from gcsidecar.cache.sizes import TreeSize
+    from gcsidecar.cache.measuring.sizes import TreeSize
 
 MAX_IDLE = "max-idle"
 

@@ -14,17 +14,17 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.folder import Folder, Home
-from gcsidecar.cache.listing import FolderGlob
+from gcsidecar.cache.folders.folder import Folder, Home
+from gcsidecar.cache.folders.listing import FolderGlob
+from gcsidecar.cache.folders.tally import RootTally, Totals
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
-from gcsidecar.cache.tally import RootTally, Totals
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from gcsidecar.cache.sizes import TreeSize
+    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import ResourceTracker

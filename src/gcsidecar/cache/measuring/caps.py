@@ -9,14 +9,14 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.sizes import measure
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.pressure import Level, Measurement, Resource, Threshold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
 
 # A share of max_size where collection stops, unless the config says otherwise.

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import identity_of
 from gcsidecar.cache.errors import StateDirectoryError
+from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
 from gcsidecar.cache.history.file import size_bytes
-from gcsidecar.cache.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
 
 if TYPE_CHECKING:

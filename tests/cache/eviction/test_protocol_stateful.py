@@ -27,8 +27,8 @@ from cache.helpers import reconcile, spec
 from cache.leasing import put
 from fakes import FakeClock
 from gcsidecar.cache.errors import EvictionError, RemovalError
+from gcsidecar.cache.eviction.slots import decode
 from gcsidecar.cache.root import STANDBY, Root
-from gcsidecar.cache.slots import decode
 from gcsidecar.cache.use.leasefile import is_held
 from gcsidecar.contract import MARK, decoded
 from gcsidecar.gc import collector as gc
@@ -37,7 +37,7 @@ from gcsidecar.gc.errors import CollectionError, DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.folder import Folder
 
 NAMES = ("a", "b")
 LEASES = ("{f}/.lease", "{f}/.lease.{n}", "{f}/{n}.lease", "{f}.lease")

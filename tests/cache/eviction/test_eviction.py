@@ -15,7 +15,7 @@ import pytest
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import StateDirectoryError
-from gcsidecar.cache.slots import decode, encode
+from gcsidecar.cache.eviction.slots import decode, encode
 from gcsidecar.contract import MARK
 from gcsidecar.gc.errors import DisposableInUseError
 

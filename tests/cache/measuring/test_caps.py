@@ -11,8 +11,8 @@ import pytest
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar import GarbageCollector
-from gcsidecar.cache.caps import FoldersGauge, SizeGauge
-from gcsidecar.cache.sizes import measure
+from gcsidecar.cache.measuring.caps import FoldersGauge, SizeGauge
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.gc.pressure import Level, Resource
 
 if TYPE_CHECKING:

@@ -13,18 +13,18 @@ import pytest
 from cache.helpers import Tracker, make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
-from gcsidecar.cache.hints import Hints, Place
-from gcsidecar.cache.inotify import Change, ChangeKind
-from gcsidecar.cache.sizes import measure
+from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.tally import State
-from gcsidecar.cache.watch import Watcher
+from gcsidecar.cache.watching.hints import Hints, Place
+from gcsidecar.cache.watching.inotify import Change, ChangeKind
+from gcsidecar.cache.watching.watcher import Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cache.conftest import Mounts
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
 
 

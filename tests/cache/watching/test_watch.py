@@ -17,8 +17,8 @@ from watchdog.observers.inotify_c import InotifyFD
 
 import needs
 from cache.conftest import hung_mount
-from gcsidecar.cache.inotify import Instance, Voice, Watch, independent_inotify
-from gcsidecar.cache.watch import Change, ChangeKind, Watcher, WatchingUnavailableError, WatchState
+from gcsidecar.cache.watching.inotify import Instance, Voice, Watch, independent_inotify
+from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher, WatchingUnavailableError, WatchState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -824,7 +824,7 @@ def test_where_watchdog_has_changed_it_is_off_says_so_once_and_raises_nothing(
 def test_without_watchdog_the_module_can_be_imported_and_is_off(folder: Path) -> None:
     script = (
         "import sys; sys.modules['watchdog'] = None\n"
-        "from gcsidecar.cache.watch import Watcher\n"
+        "from gcsidecar.cache.watching.watcher import Watcher\n"
         "watcher = Watcher()\n"
         f"print(watcher.add({str(folder)!r}, 1, print), watcher.state)"
     )

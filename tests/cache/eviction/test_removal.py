@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 
 from cache.trees import CANARY, NOT_UTF8, Tree, chain, few_descriptors, fill, grow, opened, snapshot, trees
 from gcsidecar.cache.descent import HELD_LEVELS
-from gcsidecar.cache.removal import Removal, RemovalFailure, remove_tree
+from gcsidecar.cache.eviction.removal import Removal, RemovalFailure, remove_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

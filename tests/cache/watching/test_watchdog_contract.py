@@ -1,4 +1,4 @@
-"""What gcsidecar/cache/inotify.py relies on in watchdog, outside its documented interface.
+"""What gcsidecar/cache/watching/inotify.py relies on in watchdog, outside its documented interface.
 
 Where one of these fails after an upgrade, read watchdog/observers/inotify_c.py again and mend inotify.py, or bound the
 dependency in pyproject.toml; until then the process goes on with watching off.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gcsidecar.cache import inotify as ours
+from gcsidecar.cache.watching import inotify as ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

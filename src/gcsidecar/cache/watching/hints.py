@@ -9,14 +9,14 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from gcsidecar.cache.inotify import Change, ChangeKind
+from gcsidecar.cache.watching.inotify import Change, ChangeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsidecar.cache.folder import Folder
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
-    from gcsidecar.cache.watch import Watcher
+    from gcsidecar.cache.watching.watcher import Watcher
 
 
 class Place(NamedTuple):
