@@ -5,6 +5,7 @@ What is known of its folders is its census; how one is taken away is the protoco
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folders.census import NO_WATCH, Census, Watch
 from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.look import AT_WORK, Looks
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.use.guards import Guards
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gcsidecar.cache.folders.tally import RootTally
+    from gcsidecar.cache.measuring.look import Look
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
@@ -106,6 +109,7 @@ class Root:
         self.in_memory = self.filesystem.in_memory
         self.patterns = LeasePatterns(spec.lease.files)
         self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
+        self._looks = Looks(spec, self.fd, self.patterns, clock)
         self._began = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
@@ -258,10 +262,25 @@ class Root:
         if not self._state.is_in_place():
             raise DisposableInUseError(f"{self.name}: {STATE_DIRECTORY}/ is not what it was", reason=STANDBY)
 
+    def look(self, folder: Folder) -> Look | None:
+        """Look at it before it goes; none where what is known is not too old for that, or where it can't be looked at.
+
+        For what that is, the protocol meets as well, and says it.
+        """
+        if not self._looks.is_due(folder):
+            return None
+        with contextlib.suppress(OSError):
+            found = self._looks.look(folder)
+            if found.is_whole:
+                self.census.measured(folder, found.size, found.at)
+            return found
+        return None
+
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
 
-        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried.
+        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried,
+        nor is that where somebody was at work.
         """
         if not self.active and not self._dry_run:
             return STANDBY
@@ -269,11 +288,15 @@ class Root:
             return "parked"
         if self.chronicle.may_be_young(folder):
             return State.YOUNG
+        if self._looks.at_work_until(folder.name) > self._clock.time():
+            return AT_WORK
         return "newest" if folder.name in self._newest_names() else self._guards.holds_back(folder.name)
 
     def held_until(self, folder: Folder, reason: str) -> float | None:
         """When to look again at what it holds back, POSIX seconds; none: that shows otherwise."""
-        return self._guards.ends_at(folder.name, reason)
+        return (
+            self._looks.at_work_until(folder.name) if reason == AT_WORK else self._guards.ends_at(folder.name, reason)
+        )
 
     def _newest_names(self) -> frozenset[str]:
         count = self.spec.keep_newest

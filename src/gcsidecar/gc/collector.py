@@ -16,7 +16,7 @@ from gcsidecar.gc.errors import MeasurementError
 from gcsidecar.gc.execution import Execution
 from gcsidecar.gc.gauges import SpaceGauge
 from gcsidecar.gc.memory import HostMemoryGauge
-from gcsidecar.gc.planning import Measurements, Plan, plan, wants
+from gcsidecar.gc.planning import ALL, Measurements, Plan, plan, wants
 from gcsidecar.gc.pressure import Gauge, Level, Resource, Threshold
 from gcsidecar.gc.registry import Registry
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
-
-ALL = "all"
 
 
 def _never() -> bool:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 
 WITHOUT_SIZE = "no-size"
+# Why everything is due, where everything is to go.
+ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)

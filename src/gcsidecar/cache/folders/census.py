@@ -378,15 +378,19 @@ class Census:
                     self._account(folder, now)
             return self._young[0][0] if self._young else None
 
-    def measured(self, folder: Folder, size: TreeSize) -> None:
-        """Take in the size of a folder."""
+    def measured(self, folder: Folder, size: TreeSize, at: float | None = None) -> None:
+        """Take in the size of a folder, whose measuring began at `at` (POSIX seconds), or just now.
+
+        What was written behind the walk counts as written after it; and of two that overlap the later one holds.
+        """
         now = self._clock.time()
         with self._lock:
-            if folder.share is None:
+            at = now if at is None else at
+            if folder.share is None or at < folder.measured_at <= now:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
-            folder.measured(size, now, atime=self._root.spec.last_used == "atime")
+            folder.measured(size, at, atime=self._root.spec.last_used == "atime")
             self._account(folder, now)
             self.version += 1
             used = last_used is not None and folder.last_used() != last_used

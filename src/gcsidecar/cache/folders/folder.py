@@ -5,6 +5,7 @@ It holds figures and asks its root for everything that touches the disk. There m
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folders.tally import FolderShare, Share, State
@@ -15,6 +16,7 @@ from gcsidecar.gc.pressure import Resource
 if TYPE_CHECKING:
     import os
 
+    from gcsidecar.cache.measuring.look import Look
     from gcsidecar.cache.measuring.sizes import TreeSize
 
 MAX_IDLE = "max-idle"
@@ -31,6 +33,9 @@ class Home(Protocol):
 
     def evict(self, folder: Folder) -> None:
         """Take it away by the protocol, or raise."""
+
+    def look(self, folder: Folder) -> Look | None:
+        """Look at it before it goes; none where what is known is not too old for that, or where that can't be."""
 
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it for reasons beyond the folder's own, or none."""
@@ -145,6 +150,18 @@ class Folder:
             RemovalError: It is gone from its place, but not all of it could be deleted.
         """
         self.home.evict(self)
+
+    def look(self, now: float) -> Candidate | None:
+        """What the planner is to know of it after a look; none where that adds nothing to what it knows."""
+        found = self.home.look(self)
+        if found is None:
+            return None
+        candidate, size = self.candidate(now), found.size
+        if found.is_whole:
+            return candidate
+        counted = {**dict.fromkeys(candidate.sizes, size.disk_bytes), Resource.INODES: size.inodes, Resource.FOLDERS: 1}
+        at_least = {resource: max(candidate.sizes[resource] or 0, counted[resource]) for resource in candidate.sizes}
+        return replace(candidate, sizes=at_least)
 
     def candidate(self, now: float) -> Candidate:
         """What the planner is to know of it."""

@@ -25,7 +25,7 @@ from gcsidecar.cache.obstacles import (
 from gcsidecar.cache.syscalls import asker_for_immutable, is_immutable, mount_id, mount_id_of, open_beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
 BLOCK_BYTES = 512  # the unit of st_blocks, whatever the filesystem's own (`stat(2)`)
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
@@ -77,7 +77,7 @@ def walk(dir_fd: int, name: str, *, atime: bool = False, chunk: int = 256) -> Ge
     Raises:
         OSError: The tree itself can't be opened, as `open_beneath` has it; there are no descriptors left.
     """
-    measuring = _Walk(atime=atime)
+    measuring = Walk(atime=atime)
     with closing(measuring.begin(dir_fd, name)) as descent:
         yielded = 0
         while descent.levels:
@@ -105,12 +105,14 @@ class _Directory(Level):
 
     Attributes:
         uid: Whose it is.
+        mtime: When its entries last changed, POSIX seconds.
         is_forbidden: We may not delete in it, and not permit ourselves to.
         is_sticky: We may delete our own entries in it only.
         is_incomplete: Something in it could not be looked at.
     """
 
     uid: int = 0
+    mtime: float = 0.0
     is_forbidden: bool = False
     is_sticky: bool = False
     is_incomplete: bool = False
@@ -125,11 +127,41 @@ class _Share:
         self.blocks = self.apparent_bytes = self.files = 0
 
 
-class _Walk:
-    """One measuring under way: a step is a chunk of entries, the way into a subdirectory, or the end of a directory."""
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A span of time in which a change is of interest: of a file, or of the entries of a directory below the top.
 
-    def __init__(self, *, atime: bool) -> None:
+    Attributes:
+        after: It begins then, POSIX seconds.
+        before: It ends then.
+        ignored: Whether a name at the top is of none.
+    """
+
+    after: float
+    before: float
+    ignored: Callable[[str], bool]
+
+    def has(self, mtime: float) -> bool:
+        """Whether a change falls in it."""
+        return self.after < mtime < self.before
+
+
+class Walk:
+    """One measuring under way: a step is a chunk of entries, the way into a subdirectory, or the end of a directory.
+
+    Args:
+        atime: Also find the newest access time.
+        window: Also find out whether anything changed in that time.
+
+    Attributes:
+        entries: How many were looked at.
+        is_changing: Whether something did.
+    """
+
+    def __init__(self, *, atime: bool, window: Window | None = None) -> None:
         self._atime = atime
+        self._window = window
+        self.is_changing = False
         self._euid = os.geteuid()
         self._no_atime = os.O_NOATIME
         self._is_immutable_in = asker_for_immutable()
@@ -176,7 +208,7 @@ class _Walk:
         fd = self._open_quietly(dir_fd, name)
         try:
             status = os.fstat(fd)
-            directory = _Directory(name, fd, identity_of(status), uid=status.st_uid)
+            directory = _Directory(name, fd, identity_of(status), uid=status.st_uid, mtime=status.st_mtime)
             directory.read()
         except OSError:
             os.close(fd)
@@ -216,7 +248,7 @@ class _Walk:
         blocks = apparent_bytes = files = seen = 0
         newest = self._newest_mtime
         fd, obstructed, is_immutable_in = directory.fd, self._obstacle is not None, self._is_immutable_in
-        is_usual = not (directory.is_sticky or self._atime)
+        is_usual = not (directory.is_sticky or self._atime or self._window is not None)
         for entry in entries:
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -258,6 +290,8 @@ class _Walk:
             self._newest_atime = status.st_atime
         if directory.is_sticky and status.st_uid != self._euid:
             self._note(descent, entry.name, FOREIGN_ENTRY)
+        if self._window is not None and self._window.has(status.st_mtime) and entry.is_file(follow_symlinks=False):
+            self.is_changing |= not (descent.above is None and self._window.ignored(entry.name))
 
     def _count_share(self, status: os.stat_result) -> None:
         """Count a hard link by its share: right in the sum wherever the others lie, and none has to be remembered."""
@@ -297,6 +331,7 @@ class _Walk:
             self._count_unopened(descent, directory, name, error)
             return
         descent.enter(below)
+        self.is_changing |= self._window is not None and self._window.has(below.mtime)
         if directory.is_sticky and below.uid != self._euid:
             self._note(descent, "", FOREIGN_ENTRY)
         self._look_at(descent)
