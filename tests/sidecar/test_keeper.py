@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from cache.helpers import make_folder, reconcile, spec
 from cache.leasing import locked, put
+from e2e.harness import eventually
 from fakes import FakeClock
+from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.survey import Surveyed
 from gcsidecar.cache.watching.hints import Hints
@@ -50,6 +52,12 @@ class Scene:
         self.keeper._round()
         return len(self.root.census.folders())
 
+    def idle(self) -> int:
+        """How many folders are published as idle."""
+        tally = self.keeper.root_statuses()["jobs"].tally
+        assert tally is not None
+        return tally.by_state[State.IDLE].folders
+
 
 @contextmanager
 def scene(path: Path, **keys: Any) -> Iterator[Scene]:
@@ -79,3 +87,32 @@ def test_the_figures_go_on_in_the_middle_of_a_collection_but_not_with_each_evict
             made.keeper._evicted(eviction())
             ages.append(made.clock.time() - made.keeper.status.measured_at)
         assert [round(age, 3) for age in ages] == [0, 0.1, 0.2, 0]
+
+
+def test_what_changed_is_published_at_once_and_all_that_follows_within_a_bounded_part_of_the_time(
+    tmp_path: Path,
+) -> None:
+    make_folder(tmp_path, "a")
+    with scene(tmp_path) as made:
+        reconcile(made.root)
+        assert made.keeper._publish_roots() is None
+        assert made.idle() == 1
+        made.keeper._publish_at = made.clock.monotonic() + 0.5  # as if that had taken 50 ms
+        assert made.keeper._publish_roots() is None, "there is nothing new"
+        make_folder(tmp_path, "b")
+        made.root.census.refresh("b")
+        assert made.keeper._publish_roots() == 0.5
+        made.clock.advance(0.5)
+        assert made.keeper._publish_roots() is None
+        assert made.idle() == 2
+
+
+def test_what_the_keeper_itself_changes_is_published_without_a_hint(tmp_path: Path) -> None:
+    """The survey waits until something is due, and nobody tells it of a root that has become ours."""
+    with scene(tmp_path) as made:
+        made.keeper._publish_roots()
+        made.keeper.start()
+        try:
+            assert eventually(lambda: made.keeper.root_statuses()["jobs"].role == "active", "it is published")
+        finally:
+            assert made.keeper.stop(5)
