@@ -430,7 +430,7 @@ def test_at_rest_it_waits_until_something_is_due(tmp_path: Path) -> None:
         site.rounds()
         assert site.rest() == RECONCILE_SECONDS - 20
         assert site.rest(publish_in=0.5) == 0.5
-        site.surveyed.lost = True
+        site.surveyed.lost, site.surveyed.reconcile_at = True, 0.0
         assert site.rest() == site.survey._sweep_at - clock.monotonic() > 0
 
 
