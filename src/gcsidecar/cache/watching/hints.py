@@ -112,6 +112,7 @@ class Hints:
         """Note that a folder's size may have changed."""
         with self._lock:
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
+        self._wake()
 
     def take(self) -> Noted:
         """All that was noted since the last time."""
