@@ -9,11 +9,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.sizes import Walk, Window
+from gcsidecar.cache.measuring.sizes import TreeSize, bulk_here
+from gcsidecar.cache.measuring.walking import Walk, Window
 
 if TYPE_CHECKING:
     from gcsidecar.cache.folders.folder import Folder
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.lease import LeasePatterns
     from gcsidecar.gc.clock import Clock
@@ -74,7 +74,7 @@ class Looks:
         now, until = self._clock.time(), self._clock.monotonic() + MOST_SECONDS
         # A file from far in the future says nothing; clocks of other hosts may be ahead a little.
         window = Window(now - self._min_age_seconds, now + self._min_age_seconds, self._is_lease)
-        walk = Walk(atime=self._atime, window=window)
+        walk = Walk(atime=self._atime, window=window, bulk=bulk_here())
         with closing(walk.begin(self._root_fd, folder.name)) as descent:
             while descent.levels and not walk.is_changing:
                 walk.step(descent, CHUNK)
@@ -83,7 +83,7 @@ class Looks:
             is_whole = not descent.levels
         if walk.is_changing:
             self._note(folder.name, now)
-        return Look(walk.size(), now, is_whole, walk.is_changing)
+        return Look(TreeSize.of(walk.figures), now, is_whole, walk.is_changing)
 
     def at_work_until(self, name: str) -> float:
         """Until when a folder stays since somebody was at work in it, POSIX seconds; then it is looked at again."""
