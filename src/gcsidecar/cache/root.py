@@ -32,7 +32,7 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.measuring.look import Look
@@ -113,6 +113,7 @@ class Root:
         self._began = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
+        self._watch = watch
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
@@ -309,6 +310,10 @@ class Root:
             names = frozenset(folder.name for folder in newest)
             self._newest = (version, names)
         return names
+
+    def want_sizes(self, names: Iterable[str]) -> None:
+        """Have these measured soon, before all others, by their paths in the root; returns at once."""
+        self._watch.wanted(names)
 
     def used_bytes(self) -> int:
         """What it takes of a budget: all measured folders, lock, ballast and history; not what lies in the slots."""

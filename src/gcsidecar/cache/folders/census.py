@@ -22,7 +22,7 @@ from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
@@ -55,6 +55,9 @@ class Watch(Protocol):
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """A folder arrived, lost its last lease or has new entries: its size may have changed."""
 
+    def wanted(self, names: Iterable[str], /) -> None:
+        """Somebody waits for the sizes of these, by their paths in the root."""
+
 
 class _NoWatch:
     def add(self, _name: str, /) -> bool:
@@ -68,6 +71,9 @@ class _NoWatch:
         """Nothing is watched."""
 
     def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """Nothing is measured."""
+
+    def wanted(self, _names: Iterable[str], /) -> None:
         """Nothing is measured."""
 
 
