@@ -135,11 +135,11 @@ class Measuring:
     def _take(self, target: Target, size: TreeSize | None, at: float) -> None:
         """Take in a size that was measured from `at` on (POSIX seconds), or that it can't be."""
         if size is None:
+            self._schedule.could_not_be_measured(target)
             self._sweep.failed(target)
             return
         self._entries += size.entries
         folder = target.folder
         if folder is not None:
-            known = folder.inodes
             target.root.census.measured(folder, size, at)
-            self._schedule.was_measured(target, size.entries, known)
+        self._schedule.was_measured(target, size.entries)

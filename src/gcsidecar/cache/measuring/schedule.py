@@ -61,6 +61,7 @@ class Schedule:
         self._ready: list[tuple[float, int, Target]] = []
         self._wanted: dict[Target, None] = {}
         self._in_use: Budget[Target] = Budget(spec.leased_entries_per_second, clock)
+        self._paid: dict[Target, int] = {}  # what turns of those that are in use have cost
         self._numbers = itertools.count()
 
     def want(self, target: Target) -> None:
@@ -76,11 +77,11 @@ class Schedule:
         """It has changed, and may go on changing; or its last lease has ended."""
         self._put(target, QUIET_SECONDS)
 
-    def was_measured(self, target: Target, entries: int, known: int) -> None:
-        """It was, with so many entries where `known` were expected; what is in use is measured again."""
-        folder = target.folder
+    def was_measured(self, target: Target, entries: int) -> None:
+        """It was, and has so many entries; what is in use is measured again."""
+        paid, folder = self._paid.pop(target, None), target.folder
         if folder is not None and folder.leases:
-            self._in_use.charge(target, entries - known)
+            self._in_use.charge(target, 0 if paid is None else entries - paid)
             self._put(target, GROWING_SECONDS)
 
     @property
@@ -96,6 +97,10 @@ class Schedule:
             del self._wanted[target]
             return target
         return heapq.heappop(self._ready)[-1] if self._ready else self._in_use.take()
+
+    def could_not_be_measured(self, target: Target) -> None:
+        """It could not; it is tried again when it has changed, or by the sweep."""
+        self._paid.pop(target, None)
 
     def take_all(self) -> list[Target]:
         """All that is new or changed and due now, in the same order; it is there no longer."""
@@ -127,8 +132,10 @@ class Schedule:
             del self._due[target]
             folder = target.folder
             if folder is not None and folder.leases and folder.measured_at:
+                self._paid[target] = folder.inodes
                 self._in_use.ask(target, folder.inodes)
                 continue
             self._in_use.forget(target)
+            self._paid.pop(target, None)
             if folder is not None:
                 heapq.heappush(self._ready, (folder.last_used(), next(self._numbers), target))
