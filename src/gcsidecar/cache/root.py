@@ -6,7 +6,6 @@ What is known of its folders is its census; how one is taken away is the protoco
 from __future__ import annotations
 
 import contextlib
-import heapq
 import os
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ from gcsidecar.cache.eviction.recovery import Recovered, Recovery
 from gcsidecar.cache.eviction.removal import never
 from gcsidecar.cache.eviction.state import StateDirectory
 from gcsidecar.cache.filesystem import filesystem_of
-from gcsidecar.cache.folders.census import NO_WATCH, Census, Watch
-from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.folders.census import Census
+from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.look import AT_WORK, Looks
 from gcsidecar.cache.mounts import Mounts
@@ -34,12 +33,13 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.measuring.look import Look
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
-    from gcsidecar.gc.disposable import ResourceTracker
+    from gcsidecar.gc.source import SourceTracker
 
 STANDBY = "standby"
 
@@ -53,7 +53,7 @@ class Root:
 
     Args:
         spec: What it is configured to be.
-        tracker: With whom its folders register.
+        tracker: Whom it gives its folders.
         clock: Both clocks.
         dry_run: Whether nothing may be created, reaped, recovered or evicted.
         stop: Whether the process is to end.
@@ -72,7 +72,7 @@ class Root:
     def __init__(
         self,
         spec: RootSpec,
-        tracker: ResourceTracker,
+        tracker: SourceTracker,
         *,
         clock: Clock = SYSTEM_CLOCK,
         dry_run: bool = False,
@@ -123,7 +123,7 @@ class Root:
         self.active = False
 
     def close(self) -> None:
-        """Let go of everything; its folders are registered no longer."""
+        """Let go of everything; nobody is given its folders any more."""
         self.chronicle.end()  # before: that the folders are forgotten now is no departure of theirs
         self.census.clear()
         self._let_go_of_state()
@@ -300,14 +300,12 @@ class Root:
         )
 
     def _newest_names(self) -> frozenset[str]:
-        count = self.spec.keep_newest
-        if not count:
+        if not self.spec.keep_newest:
             return frozenset()
         version, names = self._newest
         if version != self.census.version:
             version = self.census.version
-            newest = heapq.nlargest(count, self.census.folders(), key=Folder.last_used)
-            names = frozenset(folder.name for folder in newest)
+            names = frozenset(folder.name for folder in self.census.newest())
             self._newest = (version, names)
         return names
 
@@ -321,7 +319,7 @@ class Root:
 
     def tally(self) -> RootTally:
         """The totals of its folders, and the largest of them."""
-        return self.census.tally(self.spec.top_folders, self._state.own_bytes() if self._state is not None else 0)
+        return self.census.tally(self._state.own_bytes() if self._state is not None else 0)
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""

@@ -64,7 +64,8 @@ class Reserve:
 
     def __init__(self, candidates: Iterable[Candidate]) -> None:
         self._planned = iter(candidates)
-        self._next = next(self._planned, None)
+        self._next: Candidate | None = None  # read only when it is asked for: it may cost
+        self._is_read = False
         self._put_off: list[Candidate] = []
 
     def put_off(self, candidate: Candidate) -> None:
@@ -80,6 +81,8 @@ class Reserve:
 
     def peek(self) -> Candidate | None:
         """What is next, or none."""
+        if not self._is_read:
+            self._next, self._is_read = next(self._planned, None), True
         if self._put_off and (self._next is None or not goes_later(self._put_off[0], self._next)):
             return self._put_off[0]
         return self._next
@@ -88,7 +91,7 @@ class Reserve:
         """What is next, and is there no longer."""
         found = self.peek()
         if found is self._next:
-            self._next = next(self._planned, None)
+            self._is_read = found is None
         else:
             del self._put_off[0]
         return found
