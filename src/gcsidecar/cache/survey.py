@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.measuring.sizes import walk
+from gcsidecar.contract import STATE_DIRECTORY
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from gcsidecar.cache.folders.folder import Folder
+    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.watching.hints import Hints
 
@@ -141,6 +143,8 @@ class Survey:
                 surveyed.reconcile_at = 0.0
         for name, arrived in noted.changed.items():
             self._schedule(surveyed, name, 0.0 if arrived else QUIET_SECONDS)
+        for name in noted.wanted:
+            self._schedule(surveyed, name, float("-inf"))
         census.look_at_locks(LOCKS_SECONDS)
         census.grow_up()
 
@@ -178,6 +182,8 @@ class Survey:
             if due is None or due.at != at:
                 continue
             del surveyed.due[name]
+            if name.startswith(f"{STATE_DIRECTORY}/"):
+                return self._measure_apart(surveyed.root, name)
             folder = surveyed.root.census.get(name)
             if folder is not None:
                 return self._measure(surveyed, folder)
@@ -202,23 +208,31 @@ class Survey:
 
     def _measure(self, surveyed: Surveyed, folder: Folder) -> Generator[None, None, None]:
         """Measure one folder."""
-        root, began = surveyed.root, self._clock.monotonic()
-        size = None
-        with contextlib.suppress(OSError):
-            steps = walk(root.fd, folder.name, atime=root.spec.last_used == "atime", chunk=CHUNK)
-            while size is None:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    size = end.value
-                else:
-                    yield
+        root, began, at = surveyed.root, self._clock.monotonic(), self._clock.time()
+        size = yield from self._walk(root, folder.name)
         if size is None:
             return
-        root.census.measured(folder, size)
+        root.census.measured(folder, size, at)
         if folder.leases:
             cost = self._clock.monotonic() - began
             self._schedule(surveyed, folder.name, max(GROWING_SECONDS, cost * COST_FACTOR))
+
+    def _measure_apart(self, root: Root, path: str) -> Generator[None, None, None]:
+        size = yield from self._walk(root, path)
+        if size is not None:
+            root.measured_apart(path, size)
+
+    def _walk(self, root: Root, path: str) -> Generator[None, None, TreeSize | None]:
+        with contextlib.suppress(OSError):
+            steps = walk(root.fd, path, atime=root.spec.last_used == "atime", chunk=CHUNK)
+            while True:
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    size: TreeSize = end.value
+                    return size
+                yield
+        return None
 
     def _sweep(self) -> None:
         """When nothing else is to do, measure what has the oldest size, if that is stale: a chunk, then a pause."""

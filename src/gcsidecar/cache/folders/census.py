@@ -55,6 +55,9 @@ class Watch(Protocol):
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """A folder arrived, lost its last lease or has new entries: its size may have changed."""
 
+    def wanted(self, name: str) -> None:
+        """The size of a folder, or of what lies apart, is needed soon."""
+
 
 class _NoWatch:
     def add(self, _name: str, /) -> bool:
@@ -68,6 +71,9 @@ class _NoWatch:
         """Nothing is watched."""
 
     def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """Nothing is measured."""
+
+    def wanted(self, name: str) -> None:
         """Nothing is measured."""
 
 
@@ -122,6 +128,8 @@ class Census:
         self._young: list[tuple[float, str]] = []
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
+        # Both only ever go up: what measurings have found of growth that nobody told of, and what went with folders.
+        self.grown_bytes = self.gone_bytes = 0
 
     # What is known
 
@@ -133,6 +141,10 @@ class Census:
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
+
+    def growing(self) -> list[Folder]:
+        """Those that may take more than is known: in use, never measured, or changed since."""
+        return [folder for folder in self.folders() if folder.may_have_grown]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -340,6 +352,7 @@ class Census:
             self.version += 1
 
     def _forget(self, folder: Folder) -> None:
+        self.gone_bytes += (folder.disk_bytes or 0) if folder.share is not None else 0
         self._totals.replace(folder.share, None)
         folder.share = None
         if self._folders.get(folder.name) is folder:
@@ -378,15 +391,17 @@ class Census:
                     self._account(folder, now)
             return self._young[0][0] if self._young else None
 
-    def measured(self, folder: Folder, size: TreeSize) -> None:
-        """Take in the size of a folder."""
+    def measured(self, folder: Folder, size: TreeSize, at: float | None = None) -> None:
+        """Take in the size of a folder, whose measuring began at `at` (POSIX seconds), or just now."""
         now = self._clock.time()
         with self._lock:
             if folder.share is None:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
-            folder.measured(size, now, atime=self._root.spec.last_used == "atime")
+            if folder.may_have_grown and (folder.measured_at or folder.arrived_at is not None):
+                self.grown_bytes += max(0, size.disk_bytes - (folder.disk_bytes or 0))
+            folder.measured(size, now if at is None else at, atime=self._root.spec.last_used == "atime")
             self._account(folder, now)
             self.version += 1
             used = last_used is not None and folder.last_used() != last_used
