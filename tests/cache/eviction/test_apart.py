@@ -13,6 +13,7 @@ import pytest
 
 from cache.helpers import make_folder, opened
 from cache.measuring.surveying import MIB, Surveyor, measure_all
+from fakes import FakeClock
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -121,13 +122,22 @@ def test_what_is_left_of_a_deletion_is_measured_anew_after_the_next_try(
     tmp_path: Path, immutable: Callable[[Path, str], None]
 ) -> None:
     folder = make_folder(tmp_path, ".gcsidecar/condemned/dead-1/a", size=2 * MIB)
+    goes_later = folder / "later"
+    goes_later.write_bytes(b"x" * MIB)
     immutable(folder / "data", "i")
-    surveyor = Surveyor()
-    with opened(tmp_path, watch=surveyor) as root:
+    subprocess.run(["chattr", "+i", goes_later], check=True)
+    clock, surveyor = FakeClock(), Surveyor()
+    with opened(tmp_path, watch=surveyor, clock=clock) as root:
         surveyor.answer(root)
+        subprocess.run(["chattr", "-i", goes_later], check=True)
+        before = root.tally().own_bytes
         root.recover()
         assert surveyor.names == [], "it waits for its next try"
-        assert root.tally().own_bytes == taken(tmp_path)
+        assert root.tally().own_bytes == before == taken(tmp_path)
+        clock.advance(3600)
+        root.recover()
+        surveyor.answer(root)
+        assert root.tally().own_bytes == taken(tmp_path) == before - MIB
 
 
 def test_an_empty_state_directory_counts_as_du_has_it(disk: Path) -> None:

@@ -97,9 +97,9 @@ class Apart:
         return found
 
     def _lies(self, key: tuple[str, str, int], path: str, known: Mapping[int, int], tried: Collection[str]) -> _Lying:
-        """What is known of it: before, or by whoever moved it; of what was condemned some is gone by now."""
+        """What is known of it: before, or by whoever moved it; of what was condemned some may be gone by now."""
         side, entry, inode = key
         before = self._lying.get(key)
-        if side == CONDEMNED and (before is None or decode(entry) in tried):
-            return _Lying(path, None)
-        return _Lying(path, known.get(inode) if before is None else before.disk_bytes)
+        if before is None:
+            return _Lying(path, known.get(inode))
+        return _Lying(path, None if side == CONDEMNED and decode(entry) in tried else before.disk_bytes)
