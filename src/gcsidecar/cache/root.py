@@ -27,15 +27,17 @@ from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
 from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
+from gcsidecar.errors import GcsidecarError
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.measuring.look import Look
+    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
@@ -92,7 +94,7 @@ class Root:
         self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
         self.reaped = reaped
         self._clock, self._dry_run = clock, dry_run
-        self._stop, self._wait, self._step = stop, wait, step
+        self._stop, self._wait, self._step, self._watch = stop, wait, step, watch
         self.fd = _open(spec.path)
         if spec.last_used == "atime" and os.fstatvfs(self.fd).f_flag & os.ST_NOATIME:
             os.close(self.fd)
@@ -193,6 +195,7 @@ class Root:
         self._state.prepare()
         self._state.evicting.trim()
         self._state.condemned.trim()
+        self._look_apart(tried=recovered.tried)
         return recovered
 
     def may_recover(self) -> bool:
@@ -241,11 +244,18 @@ class Root:
             RemovalError: It is gone from its place, but not all of it could be deleted.
         """
         self._expect_place()
-        with self.census.evicting(folder):
-            removal = evict(self._ground(), folder.name)
+        inode, known_bytes = folder.identity[1], folder.disk_bytes
+        try:
+            with self.census.evicting(folder):
+                removal = evict(self._ground(), folder.name)
+        except GcsidecarError:
+            if self.census.get(folder.name) is not folder and known_bytes is not None:  # it may be parked
+                self._look_apart({inode: known_bytes})
+            raise
         if removal.complete:
             return
         self.condemned += 1
+        self._look_apart()
         if removal.failures:
             raise RemovalError(
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
@@ -309,17 +319,34 @@ class Root:
             self._newest = (version, names)
         return names
 
-    def want_sizes(self, names: Iterable[str]) -> None:
-        """Have these measured soon, before all others, by their paths in the root; returns at once."""
-        self._watch.wanted(names)
-
     def used_bytes(self) -> int:
-        """What it takes of a budget: all measured folders, lock, ballast and history; not what lies in the slots."""
+        """What it takes of a budget: all measured folders, and `.gcsidecar/` with what lies in it."""
         return self.census.known_bytes + (self._state.own_bytes() if self._state is not None else 0)
 
     def tally(self) -> RootTally:
         """The totals of its folders, and the largest of them."""
         return self.census.tally(self._state.own_bytes() if self._state is not None else 0)
+
+    def want_sizes(self, names: Iterable[str]) -> None:
+        """Have these folders, or what lies apart under such a path, measured before all else; returns at once."""
+        for name in names:
+            self._watch.wanted(name)
+
+    def growing_apart(self) -> list[str]:
+        """Paths of what lies apart, and whose holders may still write in it."""
+        return self._state.apart.parked() if self._state is not None else []
+
+    def measured_apart(self, path: str, size: TreeSize) -> None:
+        """Take in the size of what lies apart."""
+        if self._state is not None:
+            self._state.apart.measured(path, size.disk_bytes)
+            self.census.changed()
+
+    def _look_apart(self, known: Mapping[int, int] | None = None, *, tried: Collection[str] = ()) -> None:
+        if self._state is not None:
+            with contextlib.suppress(OSError):  # what was known stays, and the next recovery says what is wrong
+                self._state.apart.look(known, tried=tried)
+            self.want_sizes(self._state.apart.unknown())
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""

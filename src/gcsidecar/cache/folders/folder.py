@@ -193,6 +193,11 @@ class Folder:
         return sizes
 
     @property
+    def may_have_grown(self) -> bool:
+        """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
+        return bool(self.leases) or self.disk_bytes is None or self.mtime_ns / 1e9 > self.measured_at
+
+    @property
     def young_until(self) -> float:
         """Until when it counts as young; 0 where its arrival is unknown, which holds nothing back."""
         arrived_at = self.arrived_at

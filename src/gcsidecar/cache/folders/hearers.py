@@ -8,8 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from gcsidecar.cache.folders.folder import Folder
 
 
@@ -28,8 +26,8 @@ class Watch(Protocol):
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """A folder arrived, lost its last lease or has new entries: its size may have changed."""
 
-    def wanted(self, names: Iterable[str], /) -> None:
-        """Somebody waits for the sizes of these, by their paths in the root."""
+    def wanted(self, name: str) -> None:
+        """Somebody waits for the size of a folder, or of what lies apart, by its path in the root."""
 
 
 class _NoWatch:
@@ -46,7 +44,7 @@ class _NoWatch:
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """Nothing is measured."""
 
-    def wanted(self, _names: Iterable[str], /) -> None:
+    def wanted(self, name: str) -> None:
         """Nothing is measured."""
 
 

@@ -140,6 +140,8 @@ class Measuring:
             return
         self._entries += size.entries
         folder = target.folder
-        if folder is not None:
+        if target.is_apart:
+            target.root.measured_apart(target.name, size)
+        elif folder is not None:
             target.root.census.measured(folder, size, at)
         self._schedule.was_measured(target, size.entries)

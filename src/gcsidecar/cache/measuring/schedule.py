@@ -10,6 +10,7 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar.cache.measuring.budget import Budget
+from gcsidecar.contract import STATE_DIRECTORY
 
 if TYPE_CHECKING:
     from gcsidecar.cache.folders.folder import Folder
@@ -34,6 +35,11 @@ class Target(NamedTuple):
     def folder(self) -> Folder | None:
         """The folder of that name, or none."""
         return self.root.census.get(self.name)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether it lies in `.gcsidecar/`: parked, or on its way out."""
+        return self.name.startswith(f"{STATE_DIRECTORY}/")
 
 
 class Due(NamedTuple):

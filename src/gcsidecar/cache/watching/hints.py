@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gcsidecar.cache.watching.inotify import Change, ChangeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
@@ -116,10 +116,10 @@ class Hints:
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
         self._wake()
 
-    def wanted(self, names: Iterable[str]) -> None:
-        """Note that somebody waits for these sizes."""
+    def wanted(self, name: str) -> None:
+        """Note that somebody waits for a size."""
         with self._lock:
-            self._noted.wanted.update(dict.fromkeys(names))
+            self._noted.wanted[name] = None
         self._wake()
 
     def take(self) -> Noted:
