@@ -87,8 +87,8 @@ class Measuring:
                 return None
             if not self._is_for_others(target):
                 return self._measure(target)
-            # Where this process has too much to do, all else that is due now goes with it.
-            rest = [] if self._stretch > 0 else self._schedule.take_all()
+            # Where this process has too much to do, all else that is due now goes with it, in one piece.
+            rest = [] if is_waited_for or self._stretch > 0 else self._schedule.take_all()
             self._crew.hand_over([target, *rest], before_others=is_waited_for)
 
     def rest(self) -> None:
