@@ -266,9 +266,10 @@ class Census:
             folder = self._arrive(name, status, now) if known is None else known
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
             with self._counting(folder, now):
-                folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+                if had != (status.st_mtime_ns, status.st_ctime_ns):
+                    folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
                 folder.unreadable = leases is None
-                if leases is not None:
+                if leases is not None and (leases.holding or leases.ended or folder.row in self._table.rare):
                     _set_leases(folder, leases)
             used = folder.last_used() != last_used
             self.version += used

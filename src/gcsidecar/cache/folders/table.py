@@ -21,6 +21,8 @@ UNKNOWN_TIME = -math.inf
 UNKNOWN_SIZE = -1
 # What a folder counts as that counts as nothing (any more).
 NO_STATE = 0
+# So many rows are added at a time.
+CHUNK = 256
 
 
 @dataclass(slots=True)
@@ -80,10 +82,9 @@ class Table:
 
     def take_row(self, status: os.stat_result, *, pinned: bool, arrived_at: float | None) -> int:
         """A row for a folder that is new here."""
-        try:
-            row = self._free.pop()
-        except IndexError:
-            row = self._new_row()
+        if not self._free:
+            self._grow()
+        row = self._free.popleft()
         self.inode[row] = status.st_ino
         self.mtime_ns[row], self.ctime_ns[row] = status.st_mtime_ns, status.st_ctime_ns
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
@@ -148,12 +149,14 @@ class Table:
             and not self.unreadable[row]
         )
 
-    def _new_row(self) -> int:
-        for column in (self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes):
-            column.append(0)
-        for times in (self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.used_at, self.measured_at):
-            times.append(0.0)
-        for flags in (self.pinned, self.unreadable, self.evicting, self.state, self.seen):
-            flags.append(0)
-        self._folders.append(None)
-        return len(self._folders) - 1
+    def _grow(self) -> None:
+        first = len(self._folders)
+        for column in (
+            *(self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes),
+            *(self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.measured_at),
+            *(self.pinned, self.unreadable, self.evicting, self.state, self.seen),
+        ):
+            column.frombytes(bytes(column.itemsize * CHUNK))
+        self.used_at.extend([math.inf] * CHUNK)
+        self._folders.extend([None] * CHUNK)
+        self._free.extend(range(first, first + CHUNK))
