@@ -9,6 +9,7 @@ import contextlib
 import heapq
 import itertools
 import logging
+import math
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -20,6 +21,7 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
+    from gcsidecar.cache.folders.census import Census
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.watching.hints import Hints
@@ -28,9 +30,15 @@ _log = logging.getLogger("gcsidecar.survey")
 _ENDED = object()
 
 RECONCILE_SECONDS = 60.0
+# Without hints it reconciles more often, but only after so many times as long as that took.
 RECONCILE_UNWATCHED_SECONDS = 5.0
+RECONCILE_COST_FACTOR = 20.0
 # Leases that were locked are asked so often whether they still are.
 LOCKS_SECONDS = 1.0
+# Many may have arrived together: they are not seen to one by one as each is young no longer.
+GROW_UP_SECONDS = 0.25
+# A folder that has just arrived is still being filled: measured at once it would seem to be empty.
+ARRIVED_SECONDS = 0.25
 # A new or changed folder is measured once it has been quiet for so long; one in use, now and then.
 QUIET_SECONDS = 2.0
 GROWING_SECONDS = 30.0
@@ -41,7 +49,6 @@ STALE_SECONDS = 24 * 3600.0
 SWEEP_ENTRIES_PER_SECOND = 500
 SWEEP_LOOK_SECONDS = 60.0
 SLICE_SECONDS = 0.010
-IDLE_SECONDS = 0.25
 CHUNK = 256
 
 
@@ -72,7 +79,8 @@ class Survey:
     Args:
         roots: Which.
         watched: Whether hints can be relied on for now; without them it reconciles more often.
-        publish: Called after something may have changed, from this thread.
+        publish: Called after something may have changed, from this thread; returns in how many seconds it is to be
+            called again though nothing changes, or none.
         lost: Called when a root is not where it was, from this thread.
         clock: Both clocks.
     """
@@ -82,7 +90,7 @@ class Survey:
         roots: Sequence[Surveyed],
         *,
         watched: Callable[[], bool],
-        publish: Callable[[], None],
+        publish: Callable[[], float | None],
         lost: Callable[[Root, str], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -121,12 +129,27 @@ class Survey:
         for surveyed in self._roots:
             self._follow(surveyed)
         self._advance()
-        self._publish()
+        publish_in = self._publish()
         if self._job is None and not self._stop:
-            self._wake.wait(IDLE_SECONDS)
+            self._wake.wait(self._rest_seconds(publish_in))
+
+    def _rest_seconds(self, publish_in: float | None) -> float:
+        """How long there is nothing to do, unless somebody wakes it."""
+        monotonic = self._clock.monotonic()
+        due = [self._sweep_at, *(surveyed.reconcile_at for surveyed in self._roots if not surveyed.lost)]
+        if self._queue:
+            due.append(self._queue[0][0])
+        rest = min(min(due) - monotonic, *(self._unhinted_in(surveyed.root.census) for surveyed in self._roots))
+        return max(0.0, rest if publish_in is None else min(rest, publish_in))
+
+    def _unhinted_in(self, census: Census) -> float:
+        """In how many seconds something may change of which there is no hint; infinity where nothing will."""
+        grows_up_at = census.grow_up()
+        grows_up_in = math.inf if grows_up_at is None else max(GROW_UP_SECONDS, grows_up_at - self._clock.time())
+        return min(census.lookout.seconds_to_next(LOCKS_SECONDS), grows_up_in)
 
     def _follow(self, surveyed: Surveyed) -> None:
-        """Look at what hints have named, and for locks that were dropped, of which there is no hint."""
+        """Look at what hints have named, at locks that were dropped, and at who is young no longer: no hint tells."""
         noted, census = surveyed.hints.take(), surveyed.root.census
         if noted.everything:
             surveyed.reconcile_at = 0.0
@@ -140,7 +163,7 @@ class Survey:
             except OSError:
                 surveyed.reconcile_at = 0.0
         for name, arrived in noted.changed.items():
-            self._schedule(surveyed, name, 0.0 if arrived else QUIET_SECONDS)
+            self._schedule(surveyed, name, _pause_seconds(census.get(name)) if arrived else QUIET_SECONDS)
         census.look_at_locks(LOCKS_SECONDS)
         census.grow_up()
 
@@ -184,11 +207,11 @@ class Survey:
         return None
 
     def _reconcile(self, surveyed: Surveyed) -> Generator[None, None, None]:
-        every = RECONCILE_SECONDS if self._watched() else RECONCILE_UNWATCHED_SECONDS
-        surveyed.reconcile_at = self._clock.monotonic() + every
+        began = self._clock.monotonic()
+        surveyed.reconcile_at = began + RECONCILE_SECONDS
         try:
             surveyed.root.check()
-            surveyed.hints.try_again()
+            yield from surveyed.hints.try_again()
             yield from surveyed.root.census.reconcile()
         except RootUnavailableError as error:
             surveyed.lost, surveyed.reconcile_ok = True, False
@@ -199,6 +222,9 @@ class Survey:
         else:
             surveyed.reconcile_ok, surveyed.problem = True, None
             surveyed.reconciled_at = self._clock.time()
+        if not self._watched():  # asked now: it may be this one that met the limit of watches
+            pause = max(RECONCILE_UNWATCHED_SECONDS, (self._clock.monotonic() - began) * RECONCILE_COST_FACTOR)
+            surveyed.reconcile_at = min(surveyed.reconcile_at, began + pause)
 
     def _measure(self, surveyed: Surveyed, folder: Folder) -> Generator[None, None, None]:
         """Measure one folder."""
@@ -249,3 +275,8 @@ class Survey:
         # One that can't be measured now must not hold up the others.
         self._swept.add((index, folder.name))
         return self._measure(self._roots[index], folder)
+
+
+def _pause_seconds(folder: Folder | None) -> float:
+    """How long to wait before a folder is measured for the first time; one that was there at the start is whole."""
+    return 0.0 if folder is None or folder.arrived_at is None else ARRIVED_SECONDS

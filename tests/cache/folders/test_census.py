@@ -16,9 +16,8 @@ from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.watching.hints import Hints, Place
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
-from gcsidecar.cache.watching.watcher import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -106,7 +105,7 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         hints._root = root
         for name in names:
             (tmp_path / name).mkdir()
-            hints._heard(Change(Place(0, ""), name, ChangeKind.APPEARED))
+            hints._heard(Change("", name, ChangeKind.APPEARED))
             time.sleep(0.01)  # more than a tick of the filesystem's clock
         if heard:
             for name in hints.take().names:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
-from gcsidecar.cache.use.lease import Lease, LeasePatterns
+from gcsidecar.cache.use.lease import PLACEHOLDER, Lease, LeasePatterns
 from gcsidecar.cache.use.liveness import Liveness
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -96,6 +96,18 @@ def test_both_looks_agree_whatever_the_names_are(pattern: str, folders: set[str]
         each = {name for name in folders if patterns.beside(fd, name)}
         assert patterns.folders_with_lease_beside(fd, folders) == each
         os.close(fd)
+
+
+@given(
+    st.sampled_from(
+        ["*.lease", "[a-c]?", "[!\u00e9-\u00ff]x", "[\u00e9-\u20ac\U0001f600]?", "caf\u00e9*", "\udce9*", "[!\udce9]"]
+    ),
+    st.sampled_from([b"", b".lease", b"\xe9", "\u00e9".encode()]),
+    st.binary(max_size=3),
+)
+def test_a_name_in_bytes_is_a_lease_where_the_same_name_is(glob: str, begin: bytes, rest: bytes) -> None:
+    patterns, name = LeasePatterns([f"{PLACEHOLDER}/{glob}"]), begin + rest
+    assert patterns.is_inside_raw(name) == patterns.is_inside(os.fsdecode(name))
 
 
 def test_a_name_that_is_not_utf_8_has_leases_like_any_other(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ It finds and never judges: no lease file is opened here, no link followed, and w
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -59,6 +60,7 @@ class LeasePatterns:
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
         self._here = compiled([*(p for p in inside if "/" not in p), CLIENT_LEASES])
+        self._here_raw = re.compile(os.fsencode(self._here.pattern), re.DOTALL)
         self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
         self.shows_in_mtime = not self._deeper
@@ -72,6 +74,10 @@ class LeasePatterns:
     def is_inside(self, name: str) -> bool:
         """Whether an entry of a folder with this name is a lease on it."""
         return self._here.match(name) is not None
+
+    def is_inside_raw(self, name: bytes) -> bool:
+        """The same of a name as the kernel gives it; of plain ones, as nearly all are, it is told without decoding."""
+        return self._here_raw.match(name) is not None if name.isascii() else self.is_inside(os.fsdecode(name))
 
     def is_beside(self, path: str) -> bool:
         """Whether a path relative to the root could be a lease beside some folder."""
