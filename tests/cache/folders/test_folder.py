@@ -157,6 +157,16 @@ def test_a_row_that_nobody_can_reach_is_given_to_another_and_nothing_of_the_firs
     assert not table.rare.get(row, NOTHING_RARE).leases
 
 
+def test_times_that_no_column_can_have_stand_still_all_the_same(tmp_path: Path) -> None:
+    ancient, far = -(2**70), 2**70
+    status = os.stat_result((0o40755, 1, 5, 2, 0, 0, 0, 0, 0, 0), {"st_mtime_ns": far, "st_ctime_ns": ancient})
+    table = Table(FakeHome(), 5)
+    folder = Folder(table, "a", status, pinned=False, arrived_at=None)
+    assert table.stands_still(folder.row, status)
+    assert not table.stands_still(folder.row, tmp_path.stat())
+    assert folder.candidate(NOW).last_used == NOW
+
+
 def test_what_few_folders_have_takes_no_place_once_it_is_over(tmp_path: Path) -> None:
     table = Table(FakeHome(), tmp_path.stat().st_dev)
     (folder,) = folders_in(table, tmp_path, 1)

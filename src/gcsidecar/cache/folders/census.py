@@ -17,7 +17,7 @@ from gcsidecar.cache.folders.folder import Folder, Home
 from gcsidecar.cache.folders.listing import FolderGlob
 from gcsidecar.cache.folders.running import RunningTally, Young
 from gcsidecar.cache.folders.source import FolderSource
-from gcsidecar.cache.folders.table import Table
+from gcsidecar.cache.folders.table import Table, times_of
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
@@ -266,8 +266,8 @@ class Census:
             folder = self._arrive(name, status, now) if known is None else known
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
             with self._counting(folder, now):
-                if had != (status.st_mtime_ns, status.st_ctime_ns):
-                    folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+                if had != times_of(status):
+                    folder.mtime_ns, folder.ctime_ns = times_of(status)
                 folder.unreadable = leases is None
                 if leases is not None and (leases.holding or leases.ended or folder.row in self._table.rare):
                     _set_leases(folder, leases)

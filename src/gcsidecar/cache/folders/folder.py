@@ -5,6 +5,7 @@ It is the way to one row of its root's table, and asks its root for everything t
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folders.figures import Figure, Flag, Optional, OptionalSign, Seldom, Sign
@@ -109,12 +110,13 @@ class Folder:
     def __init__(
         self, table: Table, name: str, status: os.stat_result, *, pinned: bool, arrived_at: float | None
     ) -> None:
-        self.table = table
         self.name = name
         self.row = table.take_row(status, pinned=pinned, arrived_at=arrived_at)
+        self.table = table
 
     def __del__(self) -> None:
-        self.table.free_row(self.row)
+        with contextlib.suppress(AttributeError):  # it never got one
+            self.table.free_row(self.row)
 
     @property
     def home(self) -> Home:

@@ -19,10 +19,22 @@ if TYPE_CHECKING:
 # Where a column has no None.
 UNKNOWN_TIME = -math.inf
 UNKNOWN_SIZE = -1
+_MOST_NS = 2**63 - 1
 # What a folder counts as that counts as nothing (any more).
 NO_STATE = 0
 # So many rows are added at a time.
 CHUNK = 256
+
+
+def times_of(status: os.stat_result) -> tuple[int, int]:
+    """The mtime and the ctime of a directory in nanoseconds, as a column can have them: up to the year 2262.
+
+    Whoever may write to a folder may give it any mtime, and some filesystems keep it.
+    """
+    mtime_ns, ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+    if -_MOST_NS <= mtime_ns <= _MOST_NS and -_MOST_NS <= ctime_ns <= _MOST_NS:
+        return mtime_ns, ctime_ns
+    return max(-_MOST_NS, min(mtime_ns, _MOST_NS)), max(-_MOST_NS, min(ctime_ns, _MOST_NS))
 
 
 @dataclass(slots=True)
@@ -86,7 +98,7 @@ class Table:
             self._grow()
         row = self._free.popleft()
         self.inode[row] = status.st_ino
-        self.mtime_ns[row], self.ctime_ns[row] = status.st_mtime_ns, status.st_ctime_ns
+        self.mtime_ns[row], self.ctime_ns[row] = times_of(status)
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
@@ -142,8 +154,7 @@ class Table:
     def stands_still(self, row: int, status: os.stat_result) -> bool:
         """Whether it is the directory that was known, with the same entries, and its leases could be read."""
         return (
-            self.mtime_ns[row] == status.st_mtime_ns
-            and self.ctime_ns[row] == status.st_ctime_ns
+            (self.mtime_ns[row], self.ctime_ns[row]) == times_of(status)
             and self.inode[row] == status.st_ino
             and status.st_dev == self.device_of(row)
             and not self.unreadable[row]
