@@ -161,7 +161,7 @@ class Census:
         if not self._root.patterns.lists_beside:
             return lambda _name: True
         names = {found.name for found in self._glob.list(self._root.fd)}
-        return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
+        return self._root.patterns.folders_with_lease_beside(self._root.fd, names, names.__contains__).__contains__
 
     def _stands_still(self, folder: Folder, status: os.stat_result) -> bool:
         """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
@@ -181,11 +181,11 @@ class Census:
             OSError: The root can't be listed.
         """
         with self._lock:
-            known = frozenset(self._folders)
-        found = self._root.patterns.folders_with_lease_beside(self._root.fd, known)
+            names = list(self._folders)
+        found = self._root.patterns.folders_with_lease_beside(self._root.fd, names, self._folders.__contains__)
         with self._lock:
-            names = [f.name for f in self._folders.values() if (f.name in found) != (f.beside > 0)]
-        for name in names:
+            had = {folder.name for folder in self._table.rare_folders() if folder.beside}
+        for name in found ^ had:
             self.refresh(name)
 
     def refresh(self, name: str, *, beside: bool = True) -> None:
@@ -206,7 +206,7 @@ class Census:
 
     def look_at_dead(self) -> None:
         """Look anew at folders with leases that have ended and could not be removed: now that may be."""
-        for folder in self.folders():
+        for folder in self._table.rare_folders():
             if folder.dead_leases:
                 self.refresh(folder.name)
 

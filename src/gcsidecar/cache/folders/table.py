@@ -132,6 +132,10 @@ class Table:
         """All that count, in no particular order."""
         return [folder for folder in self._folders if folder is not None]
 
+    def rare_folders(self) -> list[Folder]:
+        """Those that have what few have: leases, among others."""
+        return [folder for row in list(self.rare) if (folder := self._folders[row]) is not None]
+
     def note_use(self, row: int) -> None:
         """One of the signs of its use has changed."""
         self.used_at[row] = self.last_used(row)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.globs import compiled, literal, search
-from gcsidecar.cache.use.beside import Backwards, by_parent
+from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 PLACEHOLDER = "{folder}"
 Version = tuple[int, int, int, int]
@@ -103,14 +103,21 @@ class LeasePatterns:
         """
         return _beside(self._beside, root_fd, folder)
 
-    def folders_with_lease_beside(self, root_fd: int, folders: Collection[str]) -> set[str]:
+    def folders_with_lease_beside(
+        self, root_fd: int, folders: Collection[str], is_folder: Callable[[str], bool]
+    ) -> set[str]:
         """Of all these folders those with a lease beside them.
+
+        Args:
+            root_fd: The root.
+            folders: The names of all folders.
+            is_folder: Whether a name is one of them; so nothing that grows with them has to be made for that.
 
         Raises:
             OSError: It can't be read.
         """
-        parents = by_parent(folders) if self._listed else {}
-        found = {name for pattern in self._listed for name in pattern.folders(root_fd, parents)}
+        parents = parents_of(folders) if self._listed else set()
+        found = {name for pattern in self._listed for name in pattern.folders(root_fd, parents, is_folder)}
         if self._asked:
             found.update(name for name in folders if name not in found and _beside(self._asked, root_fd, name))
         return found
