@@ -6,7 +6,6 @@ What lies in it is not looked at here; that a deletion fails all the same is for
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from stat import S_ISVTX
 
 from gcsidecar.cache.syscalls import is_immutable
@@ -43,7 +42,8 @@ def is_sticky(status: os.stat_result) -> bool:
 def _owns_all() -> bool:
     """Whether other people's files count as ours (`CAP_FOWNER`): uid 0 alone doesn't say so, in a container least."""
     try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
     except OSError:
         return False
     effective = next((line.partition(b":")[2] for line in lines if line.startswith(b"CapEff:")), b"0")

@@ -95,7 +95,9 @@ class Keeper:
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
         self._caretaker = Caretaker(self._roots, about, clock)
-        self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
+        self._survey = Survey(
+            roots, watched=watched, publish=self._publish_roots, lost=lost, spec=config.measure, clock=clock
+        )
         self._threads = tuple(
             threading.Thread(target=target, name=f"{kind}-{first.name}", daemon=True)
             for kind, target in (("keeper", self._run), ("survey", self._survey.run))
