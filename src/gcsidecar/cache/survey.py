@@ -170,7 +170,8 @@ class Survey:
     def _next_job(self) -> Generator[None, None, None] | None:
         monotonic = self._clock.monotonic()
         for surveyed in self._roots:
-            if not surveyed.lost and surveyed.reconcile_at <= monotonic:
+            # What the history is about to tell of folders need not be looked for.
+            if not (surveyed.lost or surveyed.reconcile_at > monotonic or surveyed.root.chronicle.is_awaited()):
                 return self._reconcile(surveyed)
         while self._queue and self._queue[0][0] <= monotonic:
             at, _, surveyed, name = heapq.heappop(self._queue)
@@ -199,6 +200,7 @@ class Survey:
         else:
             surveyed.reconcile_ok, surveyed.problem = True, None
             surveyed.reconciled_at = self._clock.time()
+            yield from surveyed.root.census.adoption.watch_rest()
 
     def _measure(self, surveyed: Surveyed, folder: Folder) -> Generator[None, None, None]:
         """Measure one folder."""

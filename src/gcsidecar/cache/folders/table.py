@@ -71,6 +71,7 @@ class Table:
         self.measured_at = array("d")
         self.pinned = array("b")
         self.unreadable = array("b")
+        self.settled = array("b")
         self.evicting = array("b")
         self.state = array("B")
         self.seen = array("B")
@@ -89,7 +90,7 @@ class Table:
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
-        self.pinned[row], self.unreadable[row], self.evicting[row] = pinned, False, False
+        self.pinned[row], self.unreadable[row], self.settled[row], self.evicting[row] = pinned, False, False, False
         self.state[row], self.seen[row] = NO_STATE, 0
         if status.st_dev != self.device:
             self.rare[row] = Rare(device=status.st_dev)
@@ -153,7 +154,7 @@ class Table:
             column.append(0)
         for times in (self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.used_at, self.measured_at):
             times.append(0.0)
-        for flags in (self.pinned, self.unreadable, self.evicting, self.state, self.seen):
+        for flags in (self.pinned, self.unreadable, self.settled, self.evicting, self.state, self.seen):
             flags.append(0)
         self._folders.append(None)
         return len(self._folders) - 1
