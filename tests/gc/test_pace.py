@@ -8,8 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gcsidecar import Measurement, Resource
+from fakes import FakeClock
+from gcsidecar import Measurement, Resource, Threshold
+from gcsidecar.gc.account import Account
 from gcsidecar.gc.pace import ASSUMED_RATE, Pace
+from gcsidecar.gc.planning import Measurements
 
 GB = 10**9
 
@@ -85,3 +88,37 @@ def test_what_writers_could_take_is_a_burst_as_large_as_any_or_more_in_a_longer_
         pace.saw(Measurement(Resource.DISK, 1000, free, 0.0), second)
     assert pace.could_take(0.001) == 500
     assert pace.could_take(10) == 1000
+
+
+class Readings:
+    """The account of a disk with a budget on it, by hand."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.account = Account(self.clock, 0.0)
+        self.cap = Threshold(Resource.SIZE, 0, 0, "a")
+
+    def seconds(self, free: int, disk: int, *, least: int | None = None) -> float:
+        self.clock.advance(1)
+        readings = (
+            Measurement(Resource.DISK, 10**6 * GB, disk, self.clock.now),
+            Measurement(Resource.SIZE, 200 * GB, free, self.clock.now, "a", least),
+        )
+        self.account.saw(readings)
+        return self.account.interval_seconds(Measurements(self.clock.now, readings), [self.cap])
+
+
+def test_what_a_measuring_finds_of_a_budget_at_once_is_no_writer() -> None:
+    """The first scan of a large root finds 100 GB within a second; no disk has lost them."""
+    read = Readings()
+    read.seconds(200 * GB, 500 * GB)
+    assert read.seconds(100 * GB, 500 * GB) == 5.0
+    assert read.seconds(8 * GB, 500 * GB) == pytest.approx(4.0)
+    read.seconds(8 * GB, 496 * GB)
+    assert read.seconds(8 * GB, 496 * GB) == pytest.approx(1.0), "but a budget fills as fast as its disk"
+
+
+def test_a_budget_is_looked_at_by_what_is_left_of_it_at_the_least() -> None:
+    read = Readings()
+    assert read.seconds(8 * GB, 500 * GB, least=2 * GB) == pytest.approx(1.0)
+    assert read.seconds(8 * GB, 500 * GB, least=-GB) == 0.020

@@ -6,7 +6,6 @@ What lies in it is not looked at here; that a deletion fails all the same is for
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from stat import S_ISVTX
 
 from gcsidecar.cache.syscalls import is_immutable
@@ -54,7 +53,8 @@ def _owns_all() -> bool:
 def _capabilities() -> int:
     """Those in force; none where that can't be known."""
     try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
     except OSError:
         return 0
     effective = next((line.partition(b":")[2] for line in lines if line.startswith(b"CapEff:")), b"0")

@@ -129,6 +129,24 @@ class HistorySpec(_Spec, frozen=True):
     ] = ByteSize(32 << 20)
 
 
+class MeasureSpec(_Spec, frozen=True):
+    """What it may cost to know sizes; for each filesystem."""
+
+    stale_after: Annotated[
+        Seconds | None,
+        Meta(description="A size older than this is measured again while nothing else is to do; null: none is."),
+    ] = Seconds(24 * 3600)
+    sweep_entries_per_second: Annotated[
+        int, Meta(ge=1, description="So many files and directories a second are looked at for that, at most.")
+    ] = 500
+    leased_entries_per_second: Annotated[
+        int, Meta(ge=1, description="Leased folders are measured now and then, all together at most so fast.")
+    ] = 2000
+
+
+DEFAULT_MEASURE = MeasureSpec()
+
+
 class RootSpec(_Spec, frozen=True):
     """One configured cache directory."""
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gcsidecar.gc.source import DisposableSource
 
 WITHOUT_SIZE = "no-size"
+# Why everything is due, where everything is to go.
+ALL = "all"
 # So many are looked at for a reserve; what comes after them is asked for when it comes to it.
 RESERVE = 256
 # So many that are kept are named one by one; more of the same group, for the same reason, are counted.

@@ -35,6 +35,9 @@ class FakeHome:
     def evict(self, folder: Folder) -> None:
         raise NotImplementedError
 
+    def look(self, _folder: Folder) -> None:
+        return None
+
     def held_until(self, _folder: Folder, _reason: str) -> float | None:
         return None
 

@@ -81,6 +81,8 @@ class Census:
         self.adoption = Adoption(root.fd, self, watch)
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
+        # Both only ever go up: what measurings have found of growth that nobody told of, and what went with folders.
+        self.grown_bytes = self.gone_bytes = 0
 
     # What is known
 
@@ -92,6 +94,10 @@ class Census:
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
+
+    def growing(self) -> list[Folder]:
+        """Those that may take more than is known: in use, never measured, or changed since."""
+        return [folder for folder in self.folders() if folder.may_have_grown]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -311,6 +317,7 @@ class Census:
         self.version += self._running.recount(folder, before)
 
     def _forget(self, folder: Folder) -> None:
+        self.gone_bytes += (folder.disk_bytes or 0) if folder.is_counted else 0
         before = folder.share
         self._table.drop(folder)
         self._running.recount(folder, before)
@@ -348,16 +355,22 @@ class Census:
                     """Only the time has."""
             return self._young.next_at()
 
-    def measured(self, folder: Folder, size: TreeSize) -> None:
-        """Take in the size of a folder."""
+    def measured(self, folder: Folder, size: TreeSize, at: float | None = None) -> None:
+        """Take in the size of a folder, whose measuring began at `at` (POSIX seconds), or just now.
+
+        What was written behind the walk counts as written after it; and of two that overlap the later one holds.
+        """
         now = self._clock.time()
         with self._lock:
-            if not folder.is_counted:
+            at = now if at is None else at
+            if not folder.is_counted or at < folder.measured_at <= now:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
+            if folder.may_have_grown and (folder.measured_at or folder.arrived_at is not None):
+                self.grown_bytes += max(0, size.disk_bytes - (folder.disk_bytes or 0))
             with self._counting(folder, now):
-                folder.measured(size, now, atime=self._root.spec.last_used == "atime")
+                folder.measured(size, at, atime=self._root.spec.last_used == "atime")
             self.version += 1
             used = last_used is not None and folder.last_used() != last_used
         if used:

@@ -5,6 +5,7 @@ It is the way to one row of its root's table, and asks its root for everything t
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folders.figures import Figure, Flag, Optional, OptionalSign, Seldom, Sign
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.table import Table
+    from gcsidecar.cache.measuring.look import Look
     from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
 
@@ -47,6 +49,9 @@ class Home(Protocol):
 
     def evict(self, folder: Folder) -> None:
         """Take it away by the protocol, or raise."""
+
+    def look(self, folder: Folder) -> Look | None:
+        """Look at it before it goes; none where what is known is not too old for that, or where that can't be."""
 
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it for reasons beyond the folder's own, or none."""
@@ -162,6 +167,18 @@ class Folder:
         """
         self.home.evict(self)
 
+    def look(self, now: float) -> Candidate | None:
+        """What the planner is to know of it after a look; none where that adds nothing to what it knows."""
+        found = self.home.look(self)
+        if found is None:
+            return None
+        candidate, size = self.candidate(now), found.size
+        if found.is_whole:
+            return candidate
+        counted = {**dict.fromkeys(candidate.sizes, size.disk_bytes), Resource.INODES: size.inodes, Resource.FOLDERS: 1}
+        at_least = {resource: max(candidate.sizes[resource] or 0, counted[resource]) for resource in candidate.sizes}
+        return replace(candidate, sizes=at_least)
+
     def candidate(self, now: float) -> Candidate:
         """What the planner is to know of it."""
         home, last_used, keep = self.home, min(self.last_used(), now), self.keep(now)
@@ -180,6 +197,11 @@ class Folder:
         if self.home.in_memory:
             sizes[_MEMORY] = disk_bytes
         return sizes
+
+    @property
+    def may_have_grown(self) -> bool:
+        """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
+        return bool(self.leases) or self.disk_bytes is None or self.mtime_ns / 1e9 > self.measured_at
 
     @property
     def young_until(self) -> float:

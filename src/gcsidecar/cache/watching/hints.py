@@ -36,6 +36,7 @@ class Noted:
         beside: Whether a lease beside some folder came or went.
         everything: Whether hints were lost, so that all has to be looked at.
         changed: Folders whose size may have changed, and whether each just arrived.
+        wanted: What somebody waits for the size of, by its path in the root.
     """
 
     # In the order in which they were heard of: it decides which of two that arrive together was there first.
@@ -44,9 +45,10 @@ class Noted:
     beside: bool = False
     everything: bool = False
     changed: dict[str, bool] = field(default_factory=dict)
+    wanted: dict[str, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.gone or self.beside or self.everything or self.changed)
+        return bool(self.names or self.gone or self.beside or self.everything or self.changed or self.wanted)
 
 
 class Hints:
@@ -112,6 +114,13 @@ class Hints:
         """Note that a folder's size may have changed."""
         with self._lock:
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
+        self._wake()
+
+    def wanted(self, name: str) -> None:
+        """Note that somebody waits for a size."""
+        with self._lock:
+            self._noted.wanted[name] = None
+        self._wake()
 
     def take(self) -> Noted:
         """All that was noted since the last time."""
