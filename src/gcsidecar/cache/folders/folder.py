@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from gcsidecar.cache.folders.figures import Figure, Flag, Optional, OptionalSign, Seldom, Sign
 from gcsidecar.cache.folders.table import NO_STATE, NOTHING_RARE, UNKNOWN_SIZE, UNKNOWN_TIME
 from gcsidecar.cache.folders.tally import FolderShare, Share, State
+from gcsidecar.cache.history.records import Present
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.planning import Candidate
 from gcsidecar.gc.pressure import Resource
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from gcsidecar.cache.folders.table import Table
     from gcsidecar.cache.measuring.look import Look
     from gcsidecar.cache.measuring.sizes import TreeSize
+    from gcsidecar.cache.use.verdict import Leases
 
 _STATES = tuple(State)
 _PLACES = {state: place for place, state in enumerate(_STATES, start=1)}
 MAX_IDLE = "max-idle"
+# A last use that was written to the folder's mtime may be off by what the filesystem rounds.
+_ROUNDED_SECONDS = 0.001
 # Looked up once: an enum's members are no plain attributes, and all this is done for each of very many.
 _LEASED, _PINNED, _YOUNG, _IDLE = _STATES
 _DISK, _INODES, _SIZE, _FOLDERS, _MEMORY = (
@@ -83,7 +87,8 @@ class Folder:
         leases: How many hold; `beside` of them lie beside the folder, `stale_leases` are suspect.
         dead_leases: How many hold it no longer, and could not be removed.
         lease_at: When the newest was touched; `oldest_lease_at`: the oldest.
-        unreadable: Whether its leases could not be looked at: then it is in use.
+        unreadable: Whether its leases could not be looked at, or have not been yet: then it is in use.
+        settled: Whether the last look at it began well after its ctime, so that these times stand for what was seen.
         disk_bytes: Its size, none until measured; `inodes` likewise.
         measured_at: When; 0 if never.
         obstacle: For what it can't be deleted whole, as of the last measuring.
@@ -104,6 +109,7 @@ class Folder:
     measured_at = Figure[float]()
     pinned = Flag()
     unreadable = Flag()
+    settled = Flag()
     evicting = Flag()
     leases = Seldom[int]()
     beside = Seldom[int]()
@@ -232,6 +238,15 @@ class Folder:
         limit = self.home.max_idle_seconds
         return limit is not None and self.home.trusted_now(now) - last_used > limit
 
+    def hold(self, leases: Leases) -> None:
+        """Take in a look at its leases."""
+        self.leases = len(leases.holding)
+        self.beside = sum(not lease.inside for lease in leases.holding)
+        self.stale_leases, self.dead_leases = leases.stale, len(leases.ended)
+        times = [lease.mtime for lease in leases.holding]
+        self.oldest_lease_at = min(times, default=None)
+        self.lease_at = max([self.lease_at, *times, *(ended.alive_at for ended in leases.ended)])
+
     def measured(self, size: TreeSize, at: float, *, atime: bool) -> None:
         """Take in a measuring."""
         self.disk_bytes = size.disk_bytes
@@ -239,6 +254,39 @@ class Folder:
         self.inner_at = max(size.newest_mtime, size.newest_atime if atime else 0.0)
         self.measured_at = at
         self.obstacle = size.obstacle
+
+    @property
+    def leaseless(self) -> bool:
+        """Whether it is sure that there was no lease of any kind, for as long as its times stand still."""
+        return self.settled and not (self.leases or self.dead_leases or self.unreadable)
+
+    def known(self) -> Present:
+        """What the history is to know of it."""
+        touched_at = self.touched_at if self.touched_at > self.mtime_ns / 1e9 + _ROUNDED_SECONDS else 0.0
+        return Present(
+            self.name,
+            self.identity[1],
+            self.arrived_at,
+            touched_at,
+            self.mtime_ns,
+            self.ctime_ns,
+            self.leaseless,
+            self.disk_bytes,
+            self.inodes,
+            self.inner_at,
+            self.measured_at,
+            self.obstacle,
+        )
+
+    def recall(self, known: Present, now: float) -> None:
+        """Take in what the history knew of it, where nothing better is known."""
+        if known.arrived_at is not None:
+            self.arrived_at = min(known.arrived_at, now)
+        self.touched_at = max(self.touched_at, min(known.touched_at, now))
+        # One that was measured in the future has an age that nobody knows.
+        if self.disk_bytes is None and known.disk_bytes is not None and 0 < known.measured_at <= now:
+            self.disk_bytes, self.inodes, self.obstacle = known.disk_bytes, known.inodes, known.obstacle
+            self.inner_at, self.measured_at = known.inner_at, known.measured_at
 
     @property
     def share(self) -> Share | None:

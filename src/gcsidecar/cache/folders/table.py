@@ -85,6 +85,7 @@ class Table:
         self.measured_at = array("d")
         self.pinned = array("b")
         self.unreadable = array("b")
+        self.settled = array("b")
         self.evicting = array("b")
         self.state = array("B")
         self.seen = array("B")
@@ -102,7 +103,7 @@ class Table:
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
-        self.pinned[row], self.unreadable[row], self.evicting[row] = pinned, False, False
+        self.pinned[row], self.unreadable[row], self.settled[row], self.evicting[row] = pinned, False, False, False
         self.state[row], self.seen[row] = NO_STATE, 0
         if status.st_dev != self.device:
             self.rare[row] = Rare(device=status.st_dev)
@@ -169,7 +170,7 @@ class Table:
         for column in (
             *(self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes),
             *(self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.measured_at),
-            *(self.pinned, self.unreadable, self.evicting, self.state, self.seen),
+            *(self.pinned, self.unreadable, self.settled, self.evicting, self.state, self.seen),
         ):
             column.frombytes(bytes(column.itemsize * CHUNK))
         self.used_at.extend([math.inf] * CHUNK)
