@@ -202,7 +202,7 @@ class Folder:
     @property
     def may_have_grown(self) -> bool:
         """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
-        return bool(self.leases) or self.disk_bytes is None or self.mtime_ns / 1e9 > self.measured_at
+        return self.table.may_have_grown(self.row)
 
     @property
     def young_until(self) -> float:

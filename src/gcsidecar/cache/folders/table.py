@@ -66,7 +66,6 @@ class Table:
     Attributes:
         used_at: When each was last used, to be sorted by; infinity for those that are gone.
         state: What each counts as in the totals: the place of its `State`, from 1; `NO_STATE` if it is gone.
-        seen: The number of the reconcile that saw it last, modulo 256.
         rare: By row.
     """
 
@@ -88,7 +87,8 @@ class Table:
         self.settled = array("b")
         self.evicting = array("b")
         self.state = array("B")
-        self.seen = array("B")
+        self._seen = array("B")
+        self._round = 0
         self.rare: dict[int, Rare] = {}
         self._folders: list[Folder | None] = []
         self._free: deque[int] = deque()
@@ -104,7 +104,7 @@ class Table:
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
         self.pinned[row], self.unreadable[row], self.settled[row], self.evicting[row] = pinned, False, False, False
-        self.state[row], self.seen[row] = NO_STATE, 0
+        self.state[row], self._seen[row] = NO_STATE, self._round
         if status.st_dev != self.device:
             self.rare[row] = Rare(device=status.st_dev)
         self.note_use(row)
@@ -132,6 +132,18 @@ class Table:
     def folders(self) -> list[Folder]:
         """All that count, in no particular order."""
         return [folder for folder in self._folders if folder is not None]
+
+    def begin_round(self) -> None:
+        """Nothing has been seen so far, but for what arrives from now on."""
+        self._round = (self._round + 1) % 256
+
+    def see(self, row: int) -> None:
+        """It is there."""
+        self._seen[row] = self._round
+
+    def not_seen(self) -> list[Folder]:
+        """Those that were not seen in this round."""
+        return [folder for folder in self.folders() if self._seen[folder.row] != self._round]
 
     def rare_folders(self) -> list[Folder]:
         """Those that have what few have: leases, among others."""
@@ -165,12 +177,18 @@ class Table:
             and not self.unreadable[row]
         )
 
+    def may_have_grown(self, row: int) -> bool:
+        """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
+        if self.disk_bytes[row] < 0 or self.mtime_ns[row] / 1e9 > self.measured_at[row]:
+            return True
+        return bool(self.rare.get(row, NOTHING_RARE).leases)
+
     def _grow(self) -> None:
         first = len(self._folders)
         for column in (
             *(self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes),
             *(self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.measured_at),
-            *(self.pinned, self.unreadable, self.settled, self.evicting, self.state, self.seen),
+            *(self.pinned, self.unreadable, self.settled, self.evicting, self.state, self._seen),
         ):
             column.frombytes(bytes(column.itemsize * CHUNK))
         self.used_at.extend([math.inf] * CHUNK)
