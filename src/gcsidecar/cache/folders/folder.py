@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _STATES = tuple(State)
 _PLACES = {state: place for place, state in enumerate(_STATES, start=1)}
+_REASONS = {state: state.value for state in _STATES}
 MAX_IDLE = "max-idle"
 # A last use that was written to the folder's mtime may be off by what the filesystem rounds.
 _ROUNDED_SECONDS = 0.001
@@ -186,7 +187,7 @@ class Folder:
     def candidate(self, now: float) -> Candidate:
         """What the planner is to know of it."""
         table, row, home = self.table, self.row, self.table.home
-        disk_bytes, last_used, keep = self.disk_bytes, min(table.last_used(row), now), self.keep(now)
+        disk_bytes, last_used, keep = self.disk_bytes, min(table.used_at[row], now), self.keep(now)
         sizes: dict[Resource, int | None] = {
             _DISK: disk_bytes,
             _INODES: None if disk_bytes is None else table.inodes[row],
@@ -224,11 +225,9 @@ class Folder:
         table, row = self.table, self.row
         if table.evicting[row]:
             return "evicting"
-        if table.unreadable[row]:
-            return "unreadable"
         state = self.state(now)
         if state is not _IDLE:
-            return state.value
+            return "unreadable" if table.unreadable[row] else _REASONS[state]
         return "obstacle" if table.rare.get(row, NOTHING_RARE).obstacle is not None else table.home.holds_back(self)
 
     def _kept_until(self, reason: str) -> float | None:
