@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.globs import compiled, literal, search
+from gcsidecar.cache.globs import compiled, is_wild, literal, search
 from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
@@ -82,6 +82,20 @@ class LeasePatterns:
     def is_beside(self, path: str) -> bool:
         """Whether a path relative to the root could be a lease beside some folder."""
         return self._beside_names.match(path) is not None
+
+    def folders_beside(self, path: str) -> set[str] | None:
+        """The names that a folder may have beside which this path is a lease; none where its name alone can't tell.
+
+        Without that all folders have to be looked at, by a listing.
+        """
+        if any(is_wild(pattern.replace(PLACEHOLDER, "")) for pattern in self._beside):
+            return None
+        ways = (pattern.split(PLACEHOLDER) for pattern in self._beside)
+        return {
+            path[len(head) : len(path) - len(tail)]
+            for head, tail in ways
+            if len(path) > len(head) + len(tail) and path.startswith(head) and path.endswith(tail)
+        }
 
     def inside(self, folder_fd: int) -> list[Lease]:
         """The leases in a folder, wherever it is now.

@@ -27,7 +27,7 @@ class Noted:
     Attributes:
         names: Folders to be looked at.
         gone: Folders whose directory was deleted or moved, and which are to be looked at for what has the name now.
-        beside: Whether a lease beside some folder came or went.
+        beside: Whether a lease came or went beside some folder, and its name doesn't tell beside which.
         everything: Whether hints were lost, so that all has to be looked at.
         changed: Folders whose size may have changed, and whether each just arrived.
         wanted: What somebody waits for the size of, by its path in the root.
@@ -133,7 +133,9 @@ class Hints:
         elif not change.name:
             self._noted.everything = True
         elif root.patterns.is_beside(watched + change.name):
-            self._noted.beside = True
+            names = root.patterns.folders_beside(watched + change.name)
+            self._noted.names.update(dict.fromkeys(names or ()))
+            self._noted.beside |= names is None
         elif root.census.is_folder_name(watched + change.name):
             self._noted.names[watched + change.name] = None
         elif root.census.is_above_folders(watched + change.name):
