@@ -124,7 +124,7 @@ def test_what_is_set_aside_takes_the_place_of_what_was_before(tmp_path: Path, sa
 def test_what_is_larger_than_a_history_may_be_is_not_kept(tmp_path: Path, said: list[tuple[str, str]]) -> None:
     with (state(tmp_path) / "history.sqlite").open("wb") as file:
         file.write(b"x" * (1 << 20))
-        os.posix_fallocate(file.fileno(), 0, 20 << 20)
+        os.posix_fallocate(file.fileno(), 0, 40 << 20)
     with kept(tmp_path, said):
         pass
     assert said
