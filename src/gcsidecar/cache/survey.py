@@ -187,7 +187,7 @@ class Survey:
         surveyed.reconcile_at = began + RECONCILE_SECONDS
         try:
             surveyed.root.check()
-            surveyed.hints.try_again()
+            yield from surveyed.hints.try_again()
             yield from surveyed.root.census.reconcile()
         except RootUnavailableError as error:
             surveyed.lost, surveyed.reconcile_ok = True, False

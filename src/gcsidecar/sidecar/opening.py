@@ -94,8 +94,8 @@ class Opened:
 
     def close(self) -> None:
         """Let go of it; its keeper has ended."""
+        self.surveyed.hints.detach()  # before: the root forgets its folders one by one, and each watch is ended
         self.root.close()
-        self.surveyed.hints.detach()
 
 
 class Opener:

@@ -13,18 +13,19 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.folders.adoption import CHUNK, Adoption
+from gcsidecar.cache.folders.adoption import Adoption
 from gcsidecar.cache.folders.folder import Folder, Home
 from gcsidecar.cache.folders.listing import FolderGlob
+from gcsidecar.cache.folders.reconciling import Reconciling
 from gcsidecar.cache.folders.running import RunningTally, Young
 from gcsidecar.cache.folders.source import FolderSource
-from gcsidecar.cache.folders.table import Table
+from gcsidecar.cache.folders.table import Table, times_of
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
     from gcsidecar.cache.folders.hearers import Listener, Watch
@@ -75,7 +76,7 @@ class Census:
         self._table = Table(root, os.fstat(root.fd).st_dev)
         self._running = RunningTally(self._table, root.spec.top_folders, root.spec.keep_newest)
         self._young = Young(self._table)
-        self._round = 0
+        self._reconciling = Reconciling(root, self, self._table, self._glob, watch)
         self.source = FolderSource(self._table, self.get)
         tracker.add_source(self.source)
         self.adoption = Adoption(root.fd, self, watch)
@@ -91,13 +92,23 @@ class Census:
         with self._lock:
             return list(self._folders.values())
 
+    def is_known(self, name: str) -> bool:
+        """Whether there is a folder of that name."""
+        return name in self._folders
+
+    def names(self) -> list[str]:
+        """Those of all folders, in no particular order."""
+        with self._lock:
+            return list(self._folders)
+
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
 
     def growing(self) -> list[Folder]:
         """Those that may take more than is known: in use, never measured, or changed since."""
-        return [folder for folder in self.folders() if folder.may_have_grown]
+        may_have_grown = self._table.may_have_grown
+        return [folder for folder in self._table.folders() if may_have_grown(folder.row)]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -141,45 +152,14 @@ class Census:
         Raises:
             OSError: The root can't be listed; what was known stays.
         """
-        self._round = (self._round + 1) % 256
-        new: list[tuple[int, str]] = []
-        beside = self._where_to_look_beside()
-        for number, found in enumerate(self._glob.list(self._root.fd, self._watch.add_above)):
-            folder = self._folders.get(found.name)
-            if folder is None and self.complete:
-                new.append((found.status.st_ctime_ns, found.name))
-            elif folder is None or not self.stands_still(folder, found.status):
-                self.refresh(found.name, beside=beside(found.name))
-            if number % CHUNK == CHUNK - 1:
-                yield
-        # They arrive one after the other, the one that was there first before the others, however they are listed.
-        for number, (_, name) in enumerate(sorted(new)):
-            self.refresh(name, beside=beside(name))
-            if number % CHUNK == CHUNK - 1:
-                yield
-        for folder in [one for one in self._table.folders() if self._table.seen[one.row] != self._round]:
-            self.refresh(folder.name)
-        self.refresh_beside()
+        yield from self._reconciling.run()
         if not self.complete:
             self.complete = True
             self._listener.complete()
 
-    def _where_to_look_beside(self) -> Callable[[str], bool]:
-        """Beside every folder, unless that would list a directory once for each: 10,000 took a minute."""
-        if not self._root.patterns.lists_beside:
-            return lambda _name: True
-        names = {found.name for found in self._glob.list(self._root.fd)}
-        return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
-
     def stands_still(self, folder: Folder, status: os.stat_result) -> bool:
-        """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
-        self._table.seen[folder.row] = self._round
-        return (
-            self._table.stands_still(folder.row, status)
-            and folder.settled
-            and self._root.patterns.shows_in_mtime
-            and not self.lookout.may_change(folder)
-        )
+        """Whether a folder need not be looked at, by a look at its directory from outside."""
+        return self._reconciling.stands_still(folder, status)
 
     def refresh_beside(self) -> None:
         """Look anew at each folder beside which a lease came or went, with one listing for all.
@@ -187,13 +167,7 @@ class Census:
         Raises:
             OSError: The root can't be listed.
         """
-        with self._lock:
-            known = frozenset(self._folders)
-        found = self._root.patterns.folders_with_lease_beside(self._root.fd, known)
-        with self._lock:
-            names = [f.name for f in self._folders.values() if (f.name in found) != (f.beside > 0)]
-        for name in names:
-            self.refresh(name)
+        self._reconciling.look_beside()
 
     def refresh(self, name: str, *, beside: bool = True) -> None:
         """Look at one folder anew: whether it is there, its times, its leases; not `beside` it if none are there."""
@@ -213,7 +187,7 @@ class Census:
 
     def look_at_dead(self) -> None:
         """Look anew at folders with leases that have ended and could not be removed: now that may be."""
-        for folder in self.folders():
+        for folder in self._table.rare_folders():
             if folder.dead_leases:
                 self.refresh(folder.name)
 
@@ -277,9 +251,10 @@ class Census:
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
             was_leaseless = folder.leaseless
             with self._counting(folder, now):
-                folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+                if had != times_of(status):
+                    folder.mtime_ns, folder.ctime_ns = times_of(status)
                 folder.unreadable, folder.settled = leases is None, settled
-                if leases is not None:
+                if leases is not None and (leases.holding or leases.ended or folder.row in self._table.rare):
                     folder.hold(leases)
             used = folder.last_used() != last_used
             self.version += used
@@ -299,7 +274,6 @@ class Census:
         arrived_at = now if self.complete else None
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
-        self._table.seen[folder.row] = self._round
         self._folders[name] = folder
         self._await_age(folder, now)
         return folder
