@@ -271,7 +271,7 @@ class Census:
         return True
 
     def _arrive(self, name: str, status: os.stat_result, now: float, arrived_at: float | None) -> Folder:
-        pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
+        pinned = bool(self._pinned) and any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
         self._folders[name] = folder
