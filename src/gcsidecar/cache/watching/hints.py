@@ -98,8 +98,10 @@ class Hints:
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """Note that a folder's size may have changed."""
         with self._lock:
+            first = not self._noted
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
-        self._wake()
+        if first:
+            self._wake()
 
     def take(self) -> Noted:
         """All that was noted since the last time."""
@@ -109,8 +111,11 @@ class Hints:
 
     def _heard(self, change: Change) -> None:
         with self._lock:
+            first = not self._noted
             self._note(change)
-        self._wake()
+            news = first and bool(self._noted)
+        if news:  # whoever looks takes all that was noted: it is woken once
+            self._wake()
 
     def _note(self, change: Change) -> None:
         root = self._root
