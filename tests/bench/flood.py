@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from bench.ground import Ground
 
-SIZE_BYTES = 4 << 30
+SIZE_BYTES = 2 << 30
 FILES, FILE_BYTES = 16, 4 << 20
 SECONDS = 60
 # Leased all the time, and used before all others.
