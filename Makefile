@@ -35,8 +35,8 @@ format: $(READY) ## format the code, and mend what can be mended without thinkin
 	@ruff check --fix --quiet || true
 	@ruff format
 
-bench: $(READY) ## measure what it costs; prints each figure beside its goal
-	@PYTHONPATH=tests python -m bench
+bench: $(READY) ## measure what it costs, beside its goals and others (FIGURES="scan rest": some of it); takes 40 minutes
+	@PYTHONPATH=tests python -m bench $(FIGURES)
 
 model: $(READY) ## explore the model of the eviction protocol further than the tests do; prints a table, takes minutes
 	@tools/setup programs $(CACHE)/programs

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import gcsidecar
-from bench.places import IS_ROOT, directory, tmpfs
-from bench.row import LeftOut, Peer, Row
+from bench.places import IS_ROOT, directory
+from bench.row import LeftOut, Row, peer
 from bench.samples import seconds
 from cache.helpers import opened
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from bench.ground import Ground
 
 LEASE_GOAL_SECONDS = 100e-6
 IMPORT_GOAL_SECONDS = 0.015
@@ -29,16 +31,16 @@ _IMPORT = "import gcsidecar; gcsidecar.lease"
 _LEASE_ROW = "acquire and release a lease from Python, tmpfs"
 
 
-def rows() -> Iterator[Row | LeftOut]:
+def rows(ground: Ground) -> Iterator[Row | LeftOut]:
     """A lease on a folder that is there, and the import, with and without compiled modules."""
     if IS_ROOT:
-        with tmpfs(_SIZE_BYTES) as root, opened(root):
+        with ground.memory(_SIZE_BYTES) as root, opened(root):
             yield _lease(root / "project")
     else:
         yield LeftOut(_LEASE_ROW, "without root no tmpfs of its own can be mounted")
-    yield _import("the client's import over bare Python", os.environ)
+    yield _import("the client's import over bare Python", "import", os.environ)
     with directory() as path:
-        yield _import("the client's import over bare Python, not compiled", _uncompiled(path))
+        yield _import("the client's import over bare Python, not compiled", "import-uncompiled", _uncompiled(path))
 
 
 def _lease(folder: Path) -> Row:
@@ -53,11 +55,12 @@ def _lease(folder: Path) -> Row:
         "median",
         LEASE_GOAL_SECONDS,
         f"p99 {ours.quantile(0.99) * 1e6:.3g} us, {ours.spread()}",
-        (Peer("mkstemp, close, stat and unlink: a plain lease", plain.median),),
+        (peer("mkstemp, close, stat and unlink: a plain lease", plain),),
+        key="client-lease",
     )
 
 
-def _import(what: str, environment: Mapping[str, str]) -> Row:
+def _import(what: str, key: str, environment: Mapping[str, str]) -> Row:
     for code in ("pass", _IMPORT):
         _python(code, environment)
     taken = [(_python("pass", environment), _python(_IMPORT, environment)) for _ in range(RUNS)]
@@ -70,8 +73,9 @@ def _import(what: str, environment: Mapping[str, str]) -> Row:
         "median",
         IMPORT_GOAL_SECONDS,
         more.spread(),
-        (Peer("bare Python, start to end", bare.median),),
+        (peer("bare Python, start to end", bare),),
         "the difference between two processes that are started one after the other",
+        key=f"client-{key}",
     )
 
 

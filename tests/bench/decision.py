@@ -25,6 +25,7 @@ from gcsidecar.gc.collector import GarbageCollector
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bench.ground import Ground
     from bench.samples import Samples
 
 GOAL_SECONDS = 200e-6
@@ -32,14 +33,15 @@ FOLDERS = 1000
 _MEMORY = "/dev/shm"
 
 
-def rows() -> Iterator[Row | LeftOut]:
+def rows(ground: Ground) -> Iterator[Row | LeftOut]:
     """Of folders without a lease, and with one whose holder is dead."""
     what = "decision on one folder (steps 1 to 6), tmpfs"
     if not os.path.isdir(_MEMORY):
         yield LeftOut(what, f"there is no {_MEMORY}")
         return
-    for kind, prepare in (("no lease", _nothing), ("a dead lease, which is reaped", _leave_a_lease)):
-        taken = _decisions(prepare)
+    kinds = (("no lease", "unleased", _nothing), ("a dead lease, which is reaped", "dead", _leave_a_lease))
+    for kind, key, prepare in kinds:
+        taken = _decisions(prepare, ground.few(FOLDERS))
         yield Row(
             f"{what}, {kind}",
             taken.median,
@@ -47,14 +49,15 @@ def rows() -> Iterator[Row | LeftOut]:
             "median",
             GOAL_SECONDS,
             f"p99 {taken.quantile(0.99) * 1e6:.3g} us, {taken.spread()}",
-            remark=f"{FOLDERS} folders in /dev/shm; the deletion is not in it",
+            remark=f"{ground.few(FOLDERS):,} folders in /dev/shm; the deletion is not in it",
+            key=f"decision-{key}",
         )
 
 
-def _decisions(prepare: Callable[[Path], object]) -> Samples:
+def _decisions(prepare: Callable[[Path], object], folders: int) -> Samples:
     watch = _Stopwatch()
     with tempfile.TemporaryDirectory(prefix="gcsidecar-bench-", dir=_MEMORY) as path:
-        for number in range(FOLDERS):
+        for number in range(folders):
             fill_folder(Path(path) / f"project-{number:06}", files=3, file_bytes=4096)
         spec = RootSpec(name="bench", path=path, min_age=Seconds(0), history=None)
         root = Root(spec, GarbageCollector(), step=watch.step)

@@ -7,12 +7,12 @@ import shutil
 import statistics
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bench.places import IS_ROOT, directory, tmpfs
+from bench.places import directory
 from bench.process import BenchError
-from bench.row import LeftOut, Peer, Row
+from bench.row import LeftOut, Row, peer
 from bench.samples import seconds
 from gcsidecar.cache.eviction.removal import remove_tree
 from gcsidecar.cache.syscalls import FILESYSTEM_NAMES, filesystem_type
@@ -21,22 +21,31 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from bench.ground import Ground
+
 # At most so many times as long as `rm -rf` takes.
 GOAL_RATIO = 1.1
 RUNS = 5
+DISK_IN_MEMORY = "temporary directories are in memory; TMPDIR names another place"
 _TMPFS_BYTES = 6 * 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class _Tree:
+class Tree:
     """A tree of one kind."""
 
     what: str
+    key: str
     folders: int
     files: int
     file_bytes: int
 
+    def scaled(self, share: float) -> Tree:
+        """With fewer directories."""
+        return replace(self, folders=max(1, round(self.folders * share)))
+
     def make(self, top: Path) -> None:
+        """Make it, and see that all of it is written."""
         top.mkdir()
         for number in range(self.folders):
             folder = top / f"folder-{number:04}"
@@ -53,28 +62,27 @@ class _Tree:
         os.close(folder_fd)
 
 
-_TREES = (
-    _Tree("200,000 files of 1 KiB", 2000, 100, 1024),
-    _Tree("1,000 files of 4 MiB", 10, 100, 4 << 20),
-)
+# On disk a file takes ten times as long as in memory, whoever deletes it.
+_TREES = (Tree("1 KiB", "small", 1000, 100, 1024), Tree("4 MiB", "large", 10, 100, 4 << 20))
 
 
-def rows() -> Iterator[Row | LeftOut]:
-    """Small and large files, in memory and on disk."""
-    if IS_ROOT:
-        with tmpfs(_TMPFS_BYTES) as path:
-            yield from (_row(tree, path, "tmpfs") for tree in _TREES)
-    else:
-        yield LeftOut("deleting on tmpfs", "mounting one needs root")
+def rows_in_memory(ground: Ground) -> Iterator[Row]:
+    """Small and large files, on a tmpfs."""
+    with ground.memory(_TMPFS_BYTES) as path:
+        yield from (_row(tree.scaled(ground.share), path, "tmpfs") for tree in _TREES)
+
+
+def rows_on_disk(ground: Ground) -> Iterator[Row | LeftOut]:
+    """The same where temporary directories are."""
     with directory() as path:
-        kind = _kind(path)
+        kind = filesystem_name(path)
         if kind == "tmpfs":
-            yield LeftOut("deleting on disk", "temporary directories are in memory; TMPDIR names another place")
+            yield LeftOut("deleting on disk", DISK_IN_MEMORY)
         else:
-            yield from (_row(tree, path, f"disk ({kind})") for tree in _TREES)
+            yield from (_row(tree.scaled(ground.share), path, f"disk ({kind})") for tree in _TREES)
 
 
-def _row(tree: _Tree, place: Path, where: str) -> Row:
+def _row(tree: Tree, place: Path, where: str) -> Row:
     taken: dict[str, list[float]] = {name: [] for name in _WAYS}
     for run in range(RUNS):
         ways = list(_WAYS.items())
@@ -83,19 +91,21 @@ def _row(tree: _Tree, place: Path, where: str) -> Row:
     ours, rm, rmtree = (seconds(taken[name]) for name in _WAYS)
     ratios = sorted(one / other for one, other in zip(ours.values, rm.values, strict=True))
     return Row(
-        f"deleting {tree.what} in {tree.folders:,} directories, {where}",
+        f"deleting {tree.files * tree.folders:,} files of {tree.what} in {tree.folders:,} directories, {where}",
         ours.median,
         "s",
         "median",
-        GOAL_RATIO * rm.median,
+        None,
         ours.spread(),
-        (Peer("rm -rf", rm.median), Peer("shutil.rmtree", rmtree.median)),
+        (peer("`rm -rf`", rm), peer("`shutil.rmtree`", rmtree)),
         f"in turn, each on a tree just made and synced; over the `rm -rf` of the same round {ratios[0]:.2f} to "
         f"{ratios[-1]:.2f}, median {statistics.median(ratios):.2f}",
+        key=f"deletion-{tree.key}-{where.partition(' ')[0]}",
+        goal_ratio=GOAL_RATIO,
     )
 
 
-def _timed(tree: _Tree, top: Path, delete: Callable[[Path], None]) -> float:
+def _timed(tree: Tree, top: Path, delete: Callable[[Path], None]) -> float:
     tree.make(top)
     began = time.perf_counter()
     delete(top)
@@ -119,7 +129,8 @@ def _rm(top: Path) -> None:
 _WAYS: dict[str, Callable[[Path], None]] = {"ours": _ours, "rm": _rm, "rmtree": shutil.rmtree}
 
 
-def _kind(path: Path) -> str:
+def filesystem_name(path: Path) -> str:
+    """The filesystem that a path is on."""
     fd = os.open(path, os.O_RDONLY)
     try:
         return FILESYSTEM_NAMES.get(filesystem_type(fd), "unknown")

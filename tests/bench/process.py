@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.places import config, directory, fill
+from bench import usage
+from bench.places import config, directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 # Beside the interpreter that runs this: the console script, as an image would start it.
 COMMAND = str(Path(sys.executable).with_name("gcsidecar"))
+STATE = ".gcsidecar"
 _POLL_SECONDS = 0.001
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
@@ -61,24 +64,12 @@ class Process:
         self.pid = self._popen.pid
 
     def rss_bytes(self) -> int:
-        """What it has in memory now."""
-        text = Path(f"/proc/{self.pid}/status").read_text()
-        found = re.search(r"^VmRSS:\s*(\d+) kB$", text, re.MULTILINE)
-        if found is None:
-            raise BenchError(f"process {self.pid} has no memory: it ended")
-        return int(found[1]) * 1024
+        """What it and its children have in memory now."""
+        return usage.rss_bytes(self.pid)
 
     def cpu_seconds(self) -> float:
-        """What it has run so far, all threads: utime and stime, to the nanosecond where the kernel keeps that.
-
-        Threads that have ended are left out of the finer figure, so take it of a process whose threads live on.
-        """
-        tasks = Path(f"/proc/{self.pid}/task")
-        try:
-            return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks.iterdir()) / 1e9
-        except FileNotFoundError:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """What it and its children have run so far, all threads."""
+        return usage.cpu_seconds(self.pid)
 
     def check(self) -> None:
         """See that it lives.
@@ -106,10 +97,12 @@ class Sidecar(Process):
     Args:
         config: The config file.
         port: Where the config lets it listen.
+        prefix: What runs it, such as `taskset`.
     """
 
-    def __init__(self, config: Path, port: int) -> None:
-        super().__init__((COMMAND, "run", "--config", str(config)), config.with_suffix(".log"))
+    def __init__(self, config: Path, port: int, prefix: Sequence[str] = ()) -> None:
+        self.log = config.with_suffix(".log")
+        super().__init__((*prefix, COMMAND, "run", "--config", str(config)), self.log)
         self.port = port
 
     def await_ready(self) -> None:
@@ -127,22 +120,30 @@ class Sidecar(Process):
             connection.request("GET", path)
             return connection.getresponse().read()
 
-    def metric(self, name: str) -> float:
-        """The sum of all series of one metric; 0 where there is none."""
-        text = self.get("/metrics").decode()
-        return sum(float(value) for value in re.findall(rf"^{name}(?:\{{.*\}})? (\S+)$", text, re.MULTILINE))
+    def metric(self, name: str, label: str = "") -> float:
+        """The sum of all series of one metric, or of those with a label; 0 where there is none."""
+        return _sum(self._exposition(name), name, label)
 
-    def await_metric(self, name: str, value: float, seconds: float = _START_SECONDS) -> None:
-        """Wait until a metric has a value.
+    def metrics(self, *names: str) -> list[float]:
+        """The sum of all series of each metric, from one scrape."""
+        text = self._exposition(*names)
+        return [_sum(text, name) for name in names]
+
+    def _exposition(self, *names: str) -> str:
+        return self.get(f"/metrics?{'&'.join(f'name[]={name}' for name in names)}").decode()
+
+    def await_measured(self, folders: int, poll_seconds: float = 0.2, seconds: float = 600.0) -> None:
+        """Wait until it shows so many folders, and the size of each.
 
         Raises:
-            BenchError: It still hasn't.
+            BenchError: It still doesn't.
         """
         until = time.monotonic() + seconds
-        while (found := self.metric(name)) != value:
+        while self.metrics("gcsidecar_root_folders", "gcsidecar_root_unmeasured_folders") != [folders, 0.0]:
+            self.check()
             if time.monotonic() > until:
-                raise BenchError(f"{name} is {found} and not {value} after {seconds:.0f} s")
-            time.sleep(0.2)
+                raise BenchError(f"the size of some of {folders} folders is not known after {seconds:.0f} s")
+            time.sleep(poll_seconds)
 
     def _is_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
@@ -152,18 +153,33 @@ class Sidecar(Process):
         return False
 
 
+def _sum(exposition: str, name: str, label: str = "") -> float:
+    series = rf"^{name}(?:\{{.*{re.escape(label)}.*\}}){'' if label else '?'} (\S+)$"
+    return sum(map(float, re.findall(series, exposition, re.MULTILINE)))
+
+
 @contextlib.contextmanager
-def measured_sidecar(folders: int) -> Iterator[tuple[Sidecar, Path]]:
-    """A sidecar that has measured so many folders, and the directory that it is in."""
+def measured_sidecar(root: Path, prefix: Sequence[str] = (), **settings: object) -> Iterator[Sidecar]:
+    """A sidecar that has measured all folders of a root."""
+    with sidecar_on(root, prefix=prefix, **settings) as sidecar:
+        sidecar.await_ready()
+        sidecar.await_measured(len(os.listdir(root)) - (root / STATE).is_dir())
+        yield sidecar
+
+
+@contextlib.contextmanager
+def sidecar_on(*roots: Path, prefix: Sequence[str] = (), **settings: object) -> Iterator[Sidecar]:
+    """A sidecar that was just started on some roots."""
     with directory() as path:
-        root, file = path / "root", path / "config.yaml"
-        root.mkdir()
-        fill(root, folders)
-        sidecar = Sidecar(file, config(file, root))
+        file = path / "config.yaml"
+        sidecar = Sidecar(file, config(file, *roots, **settings), prefix)
         with running(sidecar):
-            sidecar.await_ready()
-            sidecar.await_metric("gcsidecar_root_unmeasured_folders", 0)
-            yield sidecar, path
+            yield sidecar
+
+
+def forget(root: Path) -> None:
+    """Let no sidecar know any more that one has been here."""
+    shutil.rmtree(root / STATE, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+# From here on `.3g` would write powers of ten.
+_LARGE = 1000.0
 _PREFIXES = {"s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")), "B": ((2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"))}
 
 
@@ -22,7 +24,7 @@ class Samples:
 
     Attributes:
         values: At least one, in the base unit.
-        unit: `s`, `B`, or anything that is written as it is (`%`).
+        unit: `s`, `B`, or anything that is written as it is (`%`, `x`, or nothing).
     """
 
     values: tuple[float, ...]
@@ -56,10 +58,13 @@ def sizes(values: Iterable[float]) -> Samples:
 
 def written(value: float, unit: str) -> str:
     """A value with its unit, in three digits or so."""
-    for factor, name in _PREFIXES.get(unit, ()):
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {name}"
-    if unit in _PREFIXES:
-        factor, name = _PREFIXES[unit][-1]
-        return f"{value / factor:.3g} {name}"
-    return f"{value:.3g} {unit}"
+    prefixes = _PREFIXES.get(unit)
+    if prefixes is None:
+        return f"{_number(value)}{'' if unit == 'x' else ' '}{unit}".rstrip()
+    factor, name = next((pair for pair in prefixes if abs(value) >= pair[0]), prefixes[-1])
+    return f"{_number(value / factor)} {name}"
+
+
+def _number(value: float) -> str:
+    """In three digits, but without powers of ten."""
+    return f"{value:,.0f}" if abs(value) >= _LARGE else f"{value:.3g}"

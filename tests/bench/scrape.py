@@ -1,101 +1,151 @@
-"""What a scrape of the default series takes, beside prometheus-client's own server with the very same series."""
+"""A scrape of the default series, of 10,000, and while a scan runs; beside it prometheus-client's own server."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
-import sys
+import re
 import time
 from typing import TYPE_CHECKING
 
-from bench.places import free_port
-from bench.process import BenchError, Process, Sidecar, measured_sidecar, running
-from bench.row import Peer, Row
-from bench.samples import Samples, seconds
+from bench.memory import SMALLEST, TREES
+from bench.places import directory, fill
+from bench.process import forget, measured_sidecar, sidecar_on
+from bench.row import Point, Row, peer
+from bench.samples import Samples, seconds, written
+from bench.scan import FILES, FOLDERS
+from bench.scraper import HEADERS, PAUSE_SECONDS, PLAIN_HEADERS, kept, plain_server, scrape, scrape_anew
 
 if TYPE_CHECKING:
+    import http.client
     from collections.abc import Iterator
     from pathlib import Path
 
+    from bench.ground import Ground
+    from bench.process import Sidecar
+
 GOAL_SECONDS = 0.005
-FOLDERS = 1000
+GOAL_RATIO = 1.2
+GOAL_SCAN_SECONDS = 0.02
 SCRAPES = 300
-# A scraper comes now and then; one that comes at once again would find the caches warm, and a thread awake.
-PAUSE_SECONDS = 0.005
-# What Prometheus asks for, so that it is the same answer that is timed.
-HEADERS = {
-    "Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
-    "Accept-Encoding": "gzip",
-}
+# Five roots, each with two series for as many folders as a root may show: 10,000 series.
+ROOTS, TOP_FOLDERS = 5, 1_000
+SCRAPES_OF_MANY = 100
+SCANS = 5
+PLOT = "scrape"
+THEIRS = "prometheus-client's start_http_server, same series"
 
 
-def rows() -> Iterator[Row]:
-    """The scrape, by connections of their own and by one kept alive."""
-    with measured_sidecar(FOLDERS) as (sidecar, path):
-        yield from _compare(sidecar, path / "series.txt")
+def rows(ground: Ground) -> Iterator[Row | Point]:
+    """The default series by connections of their own and by one kept alive, then many series, then during a scan."""
+    for folders, files in TREES.items():
+        with measured_sidecar(ground.tree(folders, files)) as sidecar:
+            found = list(_default(sidecar))
+        yield Point(PLOT, "gcsidecar, kept alive", ground.few(folders), found[-1].value)
+        yield from found if folders == SMALLEST else ()
+    yield from _many(ground)
+    yield _while_scanning(ground)
 
 
-def _compare(sidecar: Sidecar, text: Path) -> Iterator[Row]:
-    text.write_bytes(sidecar.get("/metrics"))
-    series = sum(not line.startswith("#") for line in text.read_text().splitlines())
-    port = free_port()
-    peer = Process((sys.executable, "-m", "bench.plain_server", str(port), str(text)))
-    with running(peer), _kept(sidecar.port) as kept:
-        _await(port, peer)
-        taken = [(_fresh(sidecar.port), _scrape(kept), _fresh(port)) for _ in range(SCRAPES)]
+def _default(sidecar: Sidecar) -> Iterator[Row]:
+    exposition = sidecar.get("/metrics")
+    with plain_server(exposition) as port, kept(sidecar.port) as connection:
+        taken = [
+            (scrape_anew(sidecar.port).seconds, _again(connection), scrape_anew(port).seconds) for _ in range(SCRAPES)
+        ]
     fresh, alive, theirs = (seconds(values) for values in zip(*taken, strict=True))
-    for way, ours in (("a new connection each", fresh), ("kept alive", alive)):
-        yield from _rows(f"scrape of the default series ({series}), {way}", ours, theirs)
+    for way, key, ours in (("a new connection each", "new", fresh), ("kept alive", "kept", alive)):
+        yield Row(
+            f"scrape of the default series ({_series(exposition)}), {way}",
+            ours.median,
+            "s",
+            "median",
+            GOAL_SECONDS,
+            f"p99 {written(ours.quantile(0.99), 's')}, {ours.spread()}",
+            (peer(THEIRS, theirs),),
+            "OpenMetrics and gzip, as Prometheus asks for them; prometheus-client's server keeps no connection alive",
+            key=f"scrape-default-{key}",
+        )
 
 
-def _rows(what: str, ours: Samples, theirs: Samples) -> Iterator[Row]:
-    yield Row(
-        what,
+def _many(ground: Ground) -> Iterator[Row]:
+    with directory() as path:
+        roots = [path / f"root-{number}" for number in range(ROOTS)]
+        for root in roots:
+            root.mkdir()
+            fill(root, ground.few(TOP_FOLDERS), files=1)
+        with sidecar_on(*roots, top_folders=TOP_FOLDERS) as sidecar:
+            sidecar.await_ready()
+            sidecar.await_measured(ROOTS * ground.few(TOP_FOLDERS))
+            exposition = sidecar.get("/metrics")
+            for name, headers in (("not compressed", PLAIN_HEADERS), ("gzip", HEADERS)):
+                yield _beside_theirs(sidecar, exposition, name, headers)
+
+
+def _beside_theirs(sidecar: Sidecar, exposition: bytes, name: str, headers: dict[str, str]) -> Row:
+    with plain_server(exposition) as port:
+        taken = [
+            (scrape_anew(sidecar.port, headers).seconds, scrape_anew(port, headers).seconds)
+            for _ in range(SCRAPES_OF_MANY)
+        ]
+    ours, theirs = (seconds(values) for values in zip(*taken, strict=True))
+    ratios = Samples(tuple(one / other for one, other in taken), "x")
+    return Row(
+        f"scrape of {_series(exposition):,} series, {name}",
         ours.median,
         "s",
         "median",
-        GOAL_SECONDS,
-        f"p99 {ours.quantile(0.99) * 1e3:.3g} ms, {ours.spread()}",
-        (Peer("prometheus-client's start_http_server, same series", theirs.median),),
-        "OpenMetrics and gzip, as Prometheus asks for them; prometheus-client's server keeps no connection alive, its "
-        f"p99 is {theirs.quantile(0.99) * 1e3:.3g} ms",
+        None,
+        f"p99 {written(ours.quantile(0.99), 's')}, {ours.spread()}",
+        (peer(THEIRS, theirs),),
+        f"OpenMetrics, a new connection each, in pairs whose ratios are {ratios.spread()}, median {ratios.median:.3g}; "
+        "theirs holds its samples ready, ours makes them from what it knows",
+        key=f"scrape-many-{name.rpartition(' ')[2]}",
+        goal_ratio=GOAL_RATIO,
     )
 
 
-@contextlib.contextmanager
-def _kept(port: int) -> Iterator[http.client.HTTPConnection]:
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
-        yield connection
+def _while_scanning(ground: Ground) -> Row:
+    with ground.borrowed(FOLDERS[FILES], FILES) as root:
+        taken = seconds(value for _ in range(SCANS) for value in _scan(root, ground.few(FOLDERS[FILES])))
+        forget(root)
+    return Row(
+        f"scrape of the default series while a first scan of {ground.few(FILES):,} files runs",
+        taken.quantile(0.99),
+        "s",
+        "p99",
+        GOAL_SCAN_SECONDS,
+        f"median {written(taken.median, 's')}, {taken.spread()}",
+        remark=f"in {SCANS} scans, from the first answer after the start on until all is measured, a new connection "
+        f"each, {written(PAUSE_SECONDS, 's')} after the last",
+        key="scrape-scan",
+    )
 
 
-def _fresh(port: int) -> float:
+def _scan(root: Path, folders: int) -> Iterator[float]:
+    """All scrapes of one scan."""
+    forget(root)
+    with sidecar_on(root) as sidecar:
+        while True:
+            with contextlib.suppress(ConnectionRefusedError):
+                answer = scrape_anew(sidecar.port)
+                if _is_measured(answer.text, folders):
+                    return
+                yield answer.seconds
+            sidecar.check()
+
+
+def _is_measured(text: str, folders: int) -> bool:
+    there, unmeasured = (
+        sum(map(float, re.findall(rf"^{name}{{.*}} (\S+)$", text, re.MULTILINE)))
+        for name in ("gcsidecar_root_folders", "gcsidecar_root_unmeasured_folders")
+    )
+    return there == folders and not unmeasured
+
+
+def _again(connection: http.client.HTTPConnection) -> float:
     time.sleep(PAUSE_SECONDS)
-    began = time.perf_counter()
-    with _kept(port) as connection:
-        _ask(connection)
-    return time.perf_counter() - began
+    return scrape(connection).seconds
 
 
-def _scrape(connection: http.client.HTTPConnection) -> float:
-    time.sleep(PAUSE_SECONDS)
-    began = time.perf_counter()
-    _ask(connection)
-    return time.perf_counter() - began
-
-
-def _ask(connection: http.client.HTTPConnection) -> None:
-    connection.request("GET", "/metrics", headers=HEADERS)
-    answer = connection.getresponse()
-    body = answer.read()
-    if answer.status != http.HTTPStatus.OK or not body:
-        raise BenchError(f"a scrape was answered with {answer.status} and {len(body)} bytes")
-
-
-def _await(port: int, process: Process) -> None:
-    for _ in range(100):
-        process.check()
-        with contextlib.suppress(OSError):
-            _fresh(port)
-            return
-        time.sleep(0.1)
-    raise BenchError("prometheus-client's own server does not answer")
+def _series(exposition: bytes) -> int:
+    return sum(not line.startswith(b"#") for line in exposition.splitlines())

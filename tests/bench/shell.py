@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 
 from bench.places import directory
 from bench.process import COMMAND
-from bench.row import Peer, Row
+from bench.row import Row, peer
 from bench.samples import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from bench.ground import Ground
 
 GOAL_SECONDS = 0.06
 RUNS = 40
 TRUE = shutil.which("true") or "true"
 
 
-def rows() -> Iterator[Row]:
+def rows(ground: Ground) -> Iterator[Row]:
     """`lease run true` over `true`."""
     with directory() as path:
         folder = str(path / "folder")
@@ -32,7 +34,7 @@ def rows() -> Iterator[Row]:
             (sys.executable, "-c", "pass"),
         )
         _once(commands[0])  # so that all is compiled, and the folder is there
-        taken = [tuple(map(_once, commands)) for _ in range(RUNS)]
+        taken = [tuple(map(_once, commands)) for _ in range(ground.few(RUNS))]
     added = seconds(ours - alone for ours, alone, *_ in taken)
     _, alone, flock, bare = (seconds(values) for values in zip(*taken, strict=True))
     peers = {"`true`": alone, "`flock -s FOLDER true`": flock, "bare Python": bare}
@@ -43,8 +45,9 @@ def rows() -> Iterator[Row]:
         "median",
         GOAL_SECONDS,
         added.spread(),
-        tuple(Peer(name, beside.median) for name, beside in peers.items()),
+        tuple(peer(name, beside) for name, beside in peers.items()),
         "each run beside one of `true` alone, whose time is taken off; modules are compiled beforehand",
+        key="lease-run",
     )
 
 

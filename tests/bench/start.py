@@ -8,24 +8,25 @@ import time
 from typing import TYPE_CHECKING
 
 from bench.memory import FOUR_PACKAGES
-from bench.places import config, directory
-from bench.process import Sidecar, running
-from bench.row import Peer, Row
+from bench.places import directory
+from bench.process import sidecar_on
+from bench.row import Row, peer
 from bench.samples import seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
+
+    from bench.ground import Ground
 
 GOAL_SECONDS = 0.4
 RUNS = 15
 
 
-def rows() -> Iterator[Row]:
+def rows(ground: Ground) -> Iterator[Row]:
     """Start to ready."""
-    _start_once()  # so that all is compiled and in the page cache
+    start_on_nothing()  # so that all is compiled and in the page cache
     _python(FOUR_PACKAGES)
-    taken = [(_start_once(), _python("pass"), _python(FOUR_PACKAGES)) for _ in range(RUNS)]
+    taken = [(start_on_nothing(), _python("pass"), _python(FOUR_PACKAGES)) for _ in range(ground.few(RUNS))]
     ours, bare, packages = (seconds(values) for values in zip(*taken, strict=True))
     yield Row(
         "start to ready, empty root",
@@ -34,25 +35,21 @@ def rows() -> Iterator[Row]:
         "median",
         GOAL_SECONDS,
         ours.spread(),
-        (Peer("bare Python", bare.median), Peer("Python that imports the four packages", packages.median)),
+        (peer("bare Python", bare), peer("Python that imports the four packages", packages)),
         "by `/readyz`, asked every millisecond or so; modules are compiled beforehand, as an installation has them",
+        key="start",
     )
 
 
-def _start_once() -> float:
+def start_on_nothing(prefix: Sequence[str] = ()) -> float:
+    """The seconds to ready where there is nothing to look at."""
     with directory() as path:
         root = path / "root"
         root.mkdir()
-        return _start(path / "config.yaml", root)
-
-
-def _start(file: Path, root: Path) -> float:
-    port = config(file, root)
-    began = time.perf_counter()
-    sidecar = Sidecar(file, port)
-    with running(sidecar):
-        sidecar.await_ready()
-        return time.perf_counter() - began
+        began = time.perf_counter()
+        with sidecar_on(root, prefix=prefix) as sidecar:
+            sidecar.await_ready()
+            return time.perf_counter() - began
 
 
 def _python(code: str) -> float:

@@ -1,4 +1,4 @@
-"""The rows as people read them: in a terminal, and as a page of the documentation."""
+"""The rows as people read them: in a terminal, and as a table in Markdown."""
 
 from __future__ import annotations
 
@@ -8,14 +8,6 @@ from bench.row import COLUMNS, LeftOut, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_HEAD = """\
-# Benchmarks
-
-Made by `make bench`, which measures the real process, started as an operator starts it, and writes this page anew.
-Figures in *beside it* come from the same run, taken alternately, unless they are called known; a ratio is ours over
-theirs.
-"""
 
 
 def as_text(row: Row | LeftOut) -> str:
@@ -27,22 +19,13 @@ def as_text(row: Row | LeftOut) -> str:
     return "\n".join([what, *lines, *([f"  {'remark:':<10} {row.remark}"] if row.remark else [])])
 
 
-def as_markdown(about: Sequence[str], rows: Sequence[Row | LeftOut]) -> str:
-    """The whole page."""
-    return "\n".join([_HEAD, *(f"- {line}" for line in about), "", *_table(rows), *_notes(rows)]).rstrip("\n") + "\n"
-
-
-def _table(rows: Sequence[Row | LeftOut]) -> Iterator[str]:
+def as_markdown(rows: Sequence[tuple[Row | LeftOut, str]]) -> Iterator[str]:
+    """The lines of a table; beside each row what is to be said of its age, or nothing."""
     yield _line(COLUMNS)
     yield _line(["---"] * len(COLUMNS))
-    for row in rows:
-        yield _line(row.cells() if isinstance(row, Row) else (row.what, "left out", row.why, "-", "-", "-"))
-
-
-def _notes(rows: Sequence[Row | LeftOut]) -> Iterator[str]:
-    remarks = [f"- {row.what}: {row.remark}." for row in rows if isinstance(row, Row) and row.remark]
-    if remarks:
-        yield from ("", "How it was measured:", "", *remarks)
+    for row, age in rows:
+        what, *cells = row.cells() if isinstance(row, Row) else (row.what, "left out", row.why, "-", "-", "-")
+        yield _line((f"{what} ({age})" if age else what, *cells))
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -1,0 +1,126 @@
+"""The plots of cost against size, drawn from points that were measured; goals are marked where they hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
+
+from bench import leases, memory, plan, rest, restart, scan, scrape
+from bench.samples import written
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+
+    from bench.row import Point
+
+# Told apart by those, too, who don't see all colours; ours are blue and green, what stands beside them isn't.
+_OURS = ("#0072b2", "#009e73", "#56b4e9")
+_THEIRS = ("#d55e00", "#8a8a8a", "#cc79a7")
+_GOAL = "#000000"
+_TEXT = "#24292f"
+_STYLE: dict[Any, Any] = {
+    "axes.edgecolor": "#8c959f",
+    "axes.labelcolor": _TEXT,
+    "axes.titlecolor": _TEXT,
+    "axes.titlesize": 11,
+    "font.size": 9,
+    "svg.hashsalt": "gcsidecar",  # the same points give the same file
+    "text.color": _TEXT,
+    "xtick.color": _TEXT,
+    "ytick.color": _TEXT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """One plot: what its axes are, and the goals in it, by size."""
+
+    name: str
+    title: str
+    across: str
+    unit: str
+    goals: Mapping[int, float | None]
+
+
+_BY_FILES = (_Panel(scan.PLOT, "First scan, warm: to all sizes, less a start on nothing", "files", "s", {}),)
+_BY_FOLDERS = (
+    _Panel(restart.PLOT, "Restart with the index", "folders", "s", restart.GOALS_SECONDS),
+    _Panel(memory.PLOT, "Memory (RSS, children included)", "folders", "B", memory.GOALS_BYTES),
+    _Panel(rest.PLOT, "Processor time at rest, of one core", "folders", "%", rest.GOALS_PERCENT),
+    _Panel(plan.PLOT, "A plan", "folders", "s", {plan.GOAL_FOLDERS: plan.GOAL_SECONDS}),
+    _Panel(scrape.PLOT, "A scrape of the default series", "folders", "s", {memory.SMALLEST: scrape.GOAL_SECONDS}),
+    _Panel(leases.PLOT, "Lease file made to gauge changed", "folders", "s", {leases.GOAL_FOLDERS: leases.GOAL_SECONDS}),
+)
+_PICTURES = {
+    "benchmarks-files.svg": ("The first scan by number of files, beside `du -s`", _BY_FILES, (1, 1)),
+    "benchmarks-folders.svg": ("Cost by number of folders, with goals", _BY_FOLDERS, (3, 2)),
+}
+
+
+def draw(points: Sequence[Point], directory: Path) -> dict[str, str]:
+    """Draw all pictures for which there are points; gives their files' names, and what each shows."""
+    drawn = {}
+    for file, (shows, panels, (high, wide)) in _PICTURES.items():
+        if any(point.plot == panel.name for point in points for panel in panels):
+            with mpl.rc_context(_STYLE):
+                _save(_picture(points, panels, high, wide), directory / file)
+            drawn[file] = shows
+    return drawn
+
+
+def _picture(points: Sequence[Point], panels: Sequence[_Panel], high: int, wide: int) -> Figure:
+    figure = Figure(figsize=(5.4 * wide if wide > 1 else 8.0, 3.7 * high if high > 1 else 4.6), layout="constrained")
+    for number, panel in enumerate(panels, start=1):
+        _draw(figure.add_subplot(high, wide, number), panel, [point for point in points if point.plot == panel.name])
+    return figure
+
+
+def _draw(axes: Axes, panel: _Panel, points: Sequence[Point]) -> None:
+    for line, colour, marker in _lines(points):
+        known = sorted((point.size, point.value) for point in points if point.line == line)
+        sizes, values = zip(*known, strict=True)
+        axes.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.8, label=line.replace("`", ""))
+    goals = [(size, goal) for size, goal in (panel.goals or _scan_goals(points)).items() if goal is not None]
+    if goals:
+        sizes, values = zip(*goals, strict=True)
+        axes.plot(sizes, values, "_", color=_GOAL, markersize=18, markeredgewidth=2, label="goal")
+    axes.set_title(panel.title, loc="left")
+    axes.set_xlabel(panel.across)
+    _scale(axes, panel.unit)
+
+
+def _scan_goals(points: Sequence[Point]) -> dict[int, float]:
+    """What the first scan may take on all cores: a share of what `du` takes there."""
+    du = [point for point in points if point.size == scan.FILES and point.line.startswith("`du")]
+    return {point.size: scan.GOAL_RATIO * point.value for point in du if "one core" not in point.line}
+
+
+def _lines(points: Sequence[Point]) -> Iterator[tuple[str, str, str]]:
+    """Each line, with its colour and marker."""
+    names = list(dict.fromkeys(point.line for point in points))
+    ours = [name for name in names if name.startswith("gcsidecar")]
+    theirs = [name for name in names if name not in ours]
+    yield from ((name, _OURS[number % len(_OURS)], "o") for number, name in enumerate(ours))
+    yield from ((name, _THEIRS[number % len(_THEIRS)], "s") for number, name in enumerate(theirs))
+
+
+def _scale(axes: Axes, unit: str) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
+    axes.grid(visible=True, which="major", color="#d0d7de", linewidth=0.8)
+    axes.legend(fontsize=8, framealpha=0.9, edgecolor="#d0d7de")
+
+
+def _save(figure: Figure, file: Path) -> None:
+    figure.savefig(file, format="svg", metadata={"Date": None})
