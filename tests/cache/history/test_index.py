@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from cache.helpers import Tracker, make_folder, reconcile, spec
-from cache.history.looking import asked, await_stock, eventually
+from cache.history.looking import asked, await_stock, change_history, eventually
 from cache.history.starting import Run, clock_later, measured_once, run
 from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.history.backlog import MANY_CHANGES
@@ -209,13 +208,6 @@ def test_a_size_that_was_measured_in_another_way_is_measured_anew(tmp_path: Path
         assert not again.looked_at
 
 
-def change_history(path: Path, statement: str) -> None:
-    """As somebody does who opens it between two runs; in a process of its own, as that is."""
-    command = ["import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); c.close()"]
-    database = str(path / ".gcsidecar/history.sqlite")
-    subprocess.run([sys.executable, "-c", *command, database, statement], check=True)
-
-
 def test_a_size_measured_in_the_future_has_an_age_that_nobody_knows(tmp_path: Path, clock: FakeClock) -> None:
     fill(tmp_path)
     clock.now += 7200
@@ -297,7 +289,7 @@ def test_a_first_scan_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -
     for folder in root.census.folders()[: MANY_CHANGES + 10]:
         root.census.measured(folder, measure(root.fd, folder.name))
     query = "SELECT count(*) FROM folders WHERE disk_bytes IS NOT NULL"
-    eventually(lambda: asked(tmp_path, query) == [MANY_CHANGES], "as many as are written together")
+    eventually(lambda: asked(tmp_path, query) >= [MANY_CHANGES], "as many as are written together")
     root.close()
     assert asked(tmp_path, query) == [MANY_CHANGES + 10]
 
