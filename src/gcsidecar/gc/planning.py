@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from gcsidecar.gc.source import DisposableSource
 
 WITHOUT_SIZE = "no-size"
+# Why everything is due, where everything is to go.
+ALL = "all"
 # So many are looked at for a reserve; what comes after them is asked for when it comes to it.
 RESERVE = 256
 # So many that are kept are named one by one; more of the same group, for the same reason, are counted.
@@ -274,6 +276,7 @@ class _Walk:
         self._reserve: list[Candidate] = []
         self._kept: list[Kept] = []
         self._lumped: dict[tuple[str, str], Kept] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._retry_at: float | None = None
         self._reasons: dict[tuple[object, ...], tuple[str, ...]] = {}
 
@@ -296,7 +299,8 @@ class _Walk:
             self._keep(candidate, WITHOUT_SIZE)
 
     def plan(self, at: float) -> Plan:
-        kept, more = (*self._kept, *self._lumped.values()), bool(self.wants) and self.far_enough()
+        lumped = (replace(kept, count=self._counts[alike]) for alike, kept in self._lumped.items())
+        kept, more = (*self._kept, *lumped), bool(self.wants) and self.far_enough()
         return Plan(at, self.wants, tuple(self._steps), kept, self._retry_at, tuple(self._reserve), more)
 
     def _take(self, candidate: Candidate, relieved: Sequence[_Missing]) -> None:
@@ -314,15 +318,17 @@ class _Walk:
         return self._reasons[key]
 
     def _keep(self, candidate: Candidate, reason: str) -> None:
-        kept = Kept(candidate.key, reason, candidate.group, candidate.subject)
+        alike = (candidate.group, reason)
         if len(self._kept) < NAMED:
-            self._kept.append(kept)
+            self._kept.append(Kept(candidate.key, reason, candidate.group, candidate.subject))
+        elif alike in self._lumped:
+            self._counts[alike] += 1
         else:
-            alike = self._lumped.get((kept.group, reason))
-            self._lumped[kept.group, reason] = kept if alike is None else replace(alike, count=alike.count + 1)
+            self._lumped[alike] = Kept(candidate.key, reason, candidate.group, candidate.subject)
+            self._counts[alike] = 1
         if candidate.keep_until is not None:
-            ends = (candidate.keep_until, self._retry_at)
-            self._retry_at = min(end for end in ends if end is not None)
+            known = self._retry_at
+            self._retry_at = candidate.keep_until if known is None else min(known, candidate.keep_until)
 
 
 def reasons(candidate: Candidate, relieved: Sequence[Threshold]) -> tuple[str, ...]:

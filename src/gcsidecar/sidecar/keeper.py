@@ -95,7 +95,9 @@ class Keeper:
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
         self._caretaker = Caretaker(self._roots, about, clock)
-        self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
+        self._survey = Survey(
+            roots, watched=watched, publish=self._publish_roots, lost=lost, spec=config.measure, clock=clock
+        )
         self._threads = tuple(
             threading.Thread(target=target, name=f"{kind}-{first.name}", daemon=True)
             for kind, target in (("keeper", self._run), ("survey", self._survey.run))
@@ -258,6 +260,7 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
+        progress = self._survey.progress
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
@@ -271,6 +274,8 @@ class Keeper:
             backed_off=self._collector.backed_off,
             planned=self.status.planned if scarce else 0,
             reclaimed_late_bytes=self._collector.reclaimed_late(Resource.DISK),
+            entries_looked_at=progress.entries,
+            to_be_measured=progress.waiting,
         )
 
     def _publish_roots(self) -> float | None:

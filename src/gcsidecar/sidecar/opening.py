@@ -161,6 +161,7 @@ class Opener:
             regretted=link.regretted,
             reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
+            wake=link.wake,
             open_files=self._open_files,
         )
         hints.attach(root)

@@ -115,6 +115,20 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         assert [folder.name for folder in sorted(root.census.folders(), key=lambda f: f.last_used())] == names
 
 
+@pytest.mark.parametrize(
+    ("pattern", "names", "beside"), [("{folder}.lease", ["a"], False), ("{folder}*.lease", [], True)]
+)
+def test_a_hint_of_a_lease_beside_a_folder_costs_no_look_at_all_others(
+    tmp_path: Path, pattern: str, names: list[str], *, beside: bool
+) -> None:
+    with opened(tmp_path, lease=LeaseSpec(files=(pattern,))) as root:
+        hints = Hints(Watcher(), str(tmp_path), lambda: None)
+        hints._root = root
+        hints._heard(Change("", "a.lease", ChangeKind.APPEARED))
+        noted = hints.take()
+        assert (list(noted.names), noted.beside) == (names, beside)
+
+
 def test_a_last_use_in_the_future_counts_as_now(tmp_path: Path) -> None:
     clock = FakeClock(time.time())
     make_folder(tmp_path, "a", used_at=clock.now + 9999)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from cache.helpers import Tracker, make_folder, opened, reconcile, spec
 from cache.history.looking import asked, await_stock, eventually, open_elsewhere
 from fakes import FakeClock
-from gcsidecar.cache.history.recorder import MOST_RECORDS, RETRY_SECONDS
+from gcsidecar.cache.history.backlog import MOST_RECORDS
+from gcsidecar.cache.history.recorder import RETRY_SECONDS
+from gcsidecar.cache.history.records import Departure, How
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec
 
@@ -149,14 +151,15 @@ def test_on_a_full_disk_evictions_go_on_and_are_written_once_there_is_room(
     path, fill, make_room = full
     said: list[str] = []
     clock = FakeClock(time.time())
-    for number in range(200):
+    for number in range(100):
         (path / f"f{number:03}{'x' * 40}").mkdir()
     with opened(path, clock=clock, said=lambda event, _: said.append(event), **KEPT) as root:
         await_stock(root)
         recorder = recorder_of(root)
-        for number, folder in enumerate(sorted(root.census.folders(), key=lambda f: f.name)[:150]):
+        for number, folder in enumerate(sorted(root.census.folders(), key=lambda f: f.name)[:80]):
             fill()
             folder.dispose()
+            recorder.note(Departure(f"{number}{'x' * 150}", number, 1.0, How.REMOVED))
             clock.advance(1)
             if number % 10 == 0:
                 recorder.wake()
@@ -171,7 +174,7 @@ def test_on_a_full_disk_evictions_go_on_and_are_written_once_there_is_room(
         eventually(lambda: recorder.healthy, "there is room")
         assert said == ["history-off", "history-on"]
         assert recorder.dropped == 0
-    assert asked(path, "SELECT count(*) FROM folders WHERE departure = 'evicted'") == [150]
+    assert asked(path, "SELECT count(*) FROM folders WHERE departure = 'evicted'") == [80]
 
 
 def test_what_does_not_fit_into_memory_while_it_is_off_is_counted_as_dropped(tmp_path: Path) -> None:

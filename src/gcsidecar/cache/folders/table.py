@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.folder import Folder, Home
+    from gcsidecar.cache.history.records import Present
 
 # Where a column has no None.
 UNKNOWN_TIME = -math.inf
@@ -66,7 +67,6 @@ class Table:
     Attributes:
         used_at: When each was last used, to be sorted by; infinity for those that are gone.
         state: What each counts as in the totals: the place of its `State`, from 1; `NO_STATE` if it is gone.
-        seen: The number of the reconcile that saw it last, modulo 256.
         rare: By row.
     """
 
@@ -85,9 +85,11 @@ class Table:
         self.measured_at = array("d")
         self.pinned = array("b")
         self.unreadable = array("b")
+        self.settled = array("b")
         self.evicting = array("b")
         self.state = array("B")
-        self.seen = array("B")
+        self._seen = array("B")
+        self._round = 0
         self.rare: dict[int, Rare] = {}
         self._folders: list[Folder | None] = []
         self._free: deque[int] = deque()
@@ -102,12 +104,26 @@ class Table:
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
-        self.pinned[row], self.unreadable[row], self.evicting[row] = pinned, False, False
-        self.state[row], self.seen[row] = NO_STATE, 0
+        self.pinned[row], self.unreadable[row], self.settled[row], self.evicting[row] = pinned, False, False, False
+        self.state[row], self._seen[row] = NO_STATE, self._round
         if status.st_dev != self.device:
             self.rare[row] = Rare(device=status.st_dev)
         self.note_use(row)
         return row
+
+    def recall(self, row: int, known: Present, now: float) -> bool:
+        """Take in what was known of a folder before; whether its size was."""
+        if known.arrived_at is not None:
+            self.arrived_at[row] = min(known.arrived_at, now)
+        self.touched_at[row] = max(self.touched_at[row], min(known.touched_at, now))
+        size = known.disk_bytes
+        # One that was measured in the future has an age that nobody knows.
+        is_taken = size is not None and self.disk_bytes[row] == UNKNOWN_SIZE and 0 < known.measured_at <= now
+        if size is not None and is_taken:
+            self.disk_bytes[row], self.inodes[row] = size, known.inodes
+            self.inner_at[row], self.measured_at[row] = known.inner_at, known.measured_at
+        self.note_use(row)
+        return is_taken
 
     def free_row(self, row: int) -> None:
         """Nobody can reach it any more; called from any thread, whatever lock it holds."""
@@ -131,6 +147,22 @@ class Table:
     def folders(self) -> list[Folder]:
         """All that count, in no particular order."""
         return [folder for folder in self._folders if folder is not None]
+
+    def begin_round(self) -> None:
+        """Nothing has been seen so far, but for what arrives from now on."""
+        self._round = (self._round + 1) % 256
+
+    def see(self, row: int) -> None:
+        """It is there."""
+        self._seen[row] = self._round
+
+    def not_seen(self) -> list[Folder]:
+        """Those that were not seen in this round."""
+        return [folder for folder in self.folders() if self._seen[folder.row] != self._round]
+
+    def rare_folders(self) -> list[Folder]:
+        """Those that have what few have: leases, among others."""
+        return [folder for row in list(self.rare) if (folder := self._folders[row]) is not None]
 
     def note_use(self, row: int) -> None:
         """One of the signs of its use has changed."""
@@ -160,12 +192,18 @@ class Table:
             and not self.unreadable[row]
         )
 
+    def may_have_grown(self, row: int) -> bool:
+        """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
+        if self.disk_bytes[row] < 0 or self.mtime_ns[row] / 1e9 > self.measured_at[row]:
+            return True
+        return bool(self.rare.get(row, NOTHING_RARE).leases)
+
     def _grow(self) -> None:
         first = len(self._folders)
         for column in (
             *(self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes),
             *(self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.measured_at),
-            *(self.pinned, self.unreadable, self.evicting, self.state, self.seen),
+            *(self.pinned, self.unreadable, self.settled, self.evicting, self.state, self._seen),
         ):
             column.frombytes(bytes(column.itemsize * CHUNK))
         self.used_at.extend([math.inf] * CHUNK)

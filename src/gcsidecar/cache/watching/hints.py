@@ -27,9 +27,10 @@ class Noted:
     Attributes:
         names: Folders to be looked at.
         gone: Folders whose directory was deleted or moved, and which are to be looked at for what has the name now.
-        beside: Whether a lease beside some folder came or went.
+        beside: Whether a lease came or went beside some folder, and its name doesn't tell beside which.
         everything: Whether hints were lost, so that all has to be looked at.
         changed: Folders whose size may have changed, and whether each just arrived.
+        wanted: What somebody waits for the size of, by its path in the root.
     """
 
     # In the order in which they were heard of: it decides which of two that arrive together was there first.
@@ -38,9 +39,10 @@ class Noted:
     beside: bool = False
     everything: bool = False
     changed: dict[str, bool] = field(default_factory=dict)
+    wanted: dict[str, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.gone or self.beside or self.everything or self.changed)
+        return bool(self.names or self.gone or self.beside or self.everything or self.changed or self.wanted)
 
 
 class Hints:
@@ -103,6 +105,12 @@ class Hints:
         if first:
             self._wake()
 
+    def wanted(self, name: str) -> None:
+        """Note that somebody waits for a size."""
+        with self._lock:
+            self._noted.wanted[name] = None
+        self._wake()
+
     def take(self) -> Noted:
         """All that was noted since the last time."""
         with self._lock:
@@ -130,7 +138,9 @@ class Hints:
         elif not change.name:
             self._noted.everything = True
         elif root.patterns.is_beside(watched + change.name):
-            self._noted.beside = True
+            names = root.patterns.folders_beside(watched + change.name)
+            self._noted.names.update(dict.fromkeys(names or ()))
+            self._noted.beside |= names is None
         elif root.census.is_folder_name(watched + change.name):
             self._noted.names[watched + change.name] = None
         elif root.census.is_above_folders(watched + change.name):
