@@ -224,7 +224,7 @@ def test_a_hundred_thousand_folders_and_their_uses_keep_within_the_default_bound
 
     many = 100_000
     write(Arrival(f"project-{number:06}-main", number, float(number)) for number in range(many))
-    write(Use(f"project-{number:06}-main", number, 1e9, 1 << 30, 0) for number in range(many))
+    write(Use(f"project-{number:06}-main", number, 1e9, 1 << 30, 0) for number in range(many // 3))
     measured = (number * 7919 % many for number in range(many))  # in any order
     write((known(f"project-{number:06}-main", number) for number in measured), SCATTERED_BATCH)
     for number in range(0, many, 5):
@@ -240,6 +240,17 @@ def test_a_hundred_thousand_folders_and_their_uses_keep_within_the_default_bound
     assert present == [1 << 30] * (many - 1002)
     assert asked(tmp_path, "SELECT count(*) FROM evictions") == [1002]
     assert asked(tmp_path, "SELECT count(*) > 10000 FROM uses") == [1]
+
+
+def test_what_is_written_again_after_half_of_it_was_written_is_there_once(tmp_path: Path, directory_fd: int) -> None:
+    database = Database(directory_fd, SMALL, BASIS, 0.0)
+    records: list[Record] = [Arrival("a", 1, 1.0), Departure("a", 1, 2.0, How.EVICTED, 1.0), evicted("a", 1, 2.0)]
+    records += [Departure("b", 2, 3.0, How.REMOVED)]
+    for part in (records, records[1:]):
+        database.write(part)
+    database.close()
+    assert asked(tmp_path, "SELECT name, departure FROM folders") == [(b"a", "evicted"), (b"b", "removed")]
+    assert asked(tmp_path, "SELECT count(*) FROM wants") == [1]
 
 
 def test_more_folders_than_there_may_be_rows_are_refused_and_what_happens_still_finds_room(

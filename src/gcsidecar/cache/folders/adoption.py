@@ -5,7 +5,6 @@ What the figures mean is the census's; where they come from is for others to kno
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from typing import TYPE_CHECKING
@@ -73,7 +72,8 @@ class Adoption:
 
     def _status(self, name: str) -> os.stat_result | None:
         """Of a directory of that name, if there is one."""
-        with contextlib.suppress(OSError):
+        try:
             status = os.stat(name, dir_fd=self._root_fd, follow_symlinks=False)
-            return status if stat.S_ISDIR(status.st_mode) else None
-        return None
+        except OSError:
+            return None
+        return status if stat.S_ISDIR(status.st_mode) else None

@@ -247,7 +247,9 @@ class Census:
             if self._folders.get(name) is not known:
                 return False
             arrived = known is None
-            folder = self._arrive(name, status, now) if known is None else known
+            # When that arrived which was there at the start only the history knows, if there is one.
+            arrived_at = now if self.complete else None
+            folder = self._arrive(name, status, now, arrived_at) if known is None else known
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
             was_leaseless = folder.leaseless
             with self._counting(folder, now):
@@ -268,10 +270,8 @@ class Census:
             self._watch.changed(folder, arrived=arrived)
         return True
 
-    def _arrive(self, name: str, status: os.stat_result, now: float) -> Folder:
-        pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
-        # When that arrived which was there at the start only the history knows, if there is one.
-        arrived_at = now if self.complete else None
+    def _arrive(self, name: str, status: os.stat_result, now: float, arrived_at: float | None) -> Folder:
+        pinned = bool(self._pinned) and any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
         self._folders[name] = folder
@@ -358,21 +358,27 @@ class Census:
         """Take in what an earlier process knew of a folder; returns it where it is new here."""
         now = self._clock.time()
         with self._lock:
-            folder = before = self._folders.get(known.name)
+            folder = self._folders.get(known.name)
             if folder is None:
-                folder = self._arrive(known.name, status, now)
-            elif folder.identity != (status.st_dev, status.st_ino):
-                return None
-            with self._counting(folder, now):
-                if before is None:
-                    stands_still = (known.mtime_ns, known.ctime_ns) == (folder.mtime_ns, folder.ctime_ns)
-                    folder.settled = stands_still and known.leaseless and self._root.patterns.shows_in_mtime
-                    folder.unreadable = not folder.settled  # until it has been looked at
-                    folder.arrived_at = None
-                folder.recall(known, now)
-            self._await_age(folder, now)
-            self.version += 1
-        return folder if before is None else None
+                return self._adopt(known, status, now)
+            if folder.identity == (status.st_dev, status.st_ino):
+                with self._counting(folder, now):
+                    folder.recall(known, now)
+                self._await_age(folder, now)
+        return None
+
+    def _adopt(self, known: Present, status: os.stat_result, now: float) -> Folder:
+        folder = self._arrive(known.name, status, now, None)
+        table, row = self._table, folder.row
+        stands_still = (known.mtime_ns, known.ctime_ns) == (table.mtime_ns[row], table.ctime_ns[row])
+        table.settled[row] = stands_still and known.leaseless and self._root.patterns.shows_in_mtime
+        table.unreadable[row] = not table.settled[row]  # until it has been looked at
+        folder.recall(known, now)
+        folder.count(now)
+        self._running.recount(folder, None)
+        self._await_age(folder, now)
+        self.version += 1
+        return folder
 
     def came(self, name: str, inode: int, at: float) -> bool:
         """A folder came at that time, POSIX seconds, while nobody looked; False where it isn't there any more."""

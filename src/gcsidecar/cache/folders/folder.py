@@ -279,13 +279,8 @@ class Folder:
 
     def recall(self, known: Present, now: float) -> None:
         """Take in what the history knew of it, where nothing better is known."""
-        if known.arrived_at is not None:
-            self.arrived_at = min(known.arrived_at, now)
-        self.touched_at = max(self.touched_at, min(known.touched_at, now))
-        # One that was measured in the future has an age that nobody knows.
-        if self.disk_bytes is None and known.disk_bytes is not None and 0 < known.measured_at <= now:
-            self.disk_bytes, self.inodes, self.obstacle = known.disk_bytes, known.inodes, known.obstacle
-            self.inner_at, self.measured_at = known.inner_at, known.measured_at
+        if self.table.recall(self.row, known, now) and known.obstacle is not None:
+            self.obstacle = known.obstacle
 
     @property
     def share(self) -> Share | None:

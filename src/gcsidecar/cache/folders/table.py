@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.folder import Folder, Home
+    from gcsidecar.cache.history.records import Present
 
 # Where a column has no None.
 UNKNOWN_TIME = -math.inf
@@ -109,6 +110,20 @@ class Table:
             self.rare[row] = Rare(device=status.st_dev)
         self.note_use(row)
         return row
+
+    def recall(self, row: int, known: Present, now: float) -> bool:
+        """Take in what was known of a folder before; whether its size was."""
+        if known.arrived_at is not None:
+            self.arrived_at[row] = min(known.arrived_at, now)
+        self.touched_at[row] = max(self.touched_at[row], min(known.touched_at, now))
+        size = known.disk_bytes
+        # One that was measured in the future has an age that nobody knows.
+        is_taken = size is not None and self.disk_bytes[row] == UNKNOWN_SIZE and 0 < known.measured_at <= now
+        if size is not None and is_taken:
+            self.disk_bytes[row], self.inodes[row] = size, known.inodes
+            self.inner_at[row], self.measured_at[row] = known.inner_at, known.measured_at
+        self.note_use(row)
+        return is_taken
 
     def free_row(self, row: int) -> None:
         """Nobody can reach it any more; called from any thread, whatever lock it holds."""

@@ -189,15 +189,20 @@ class Database:
             folder = row[0]
             self._pruning.departed(os.fsencode(gone.name), known=bool(row[2]))
         else:
-            folder = self._missed_row(gone) or self._add_gone(gone)
+            folder = self._gone_row(gone) or self._add_gone(gone)
         self._execute(_DEPART, (gone.at, gone.how, gone.disk_bytes, folder))
 
-    def _missed_row(self, gone: Departure) -> int:
-        """Its row, where stock was taken between its departure and now; else 0."""
+    def _gone_row(self, gone: Departure) -> int:
+        """Its row, where stock was taken between its departure and now, or where this is written again; else 0."""
         return self._value(
-            "SELECT id FROM folders WHERE name = ? AND inode = ? AND arrived_at IS ? AND departure = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (os.fsencode(gone.name), values.signed(gone.inode), gone.arrived_at, How.MISSED),
+            "SELECT id FROM folders WHERE name = ? AND inode = ? AND"
+            " ((departure = ? AND arrived_at IS ?) OR (departure = ? AND departed_at = ?)) ORDER BY id DESC LIMIT 1",
+            (
+                os.fsencode(gone.name),
+                values.signed(gone.inode),
+                *(How.MISSED, gone.arrived_at),
+                *(gone.how, gone.at),
+            ),
         )
 
     def _add_gone(self, gone: Departure) -> int:
@@ -227,6 +232,7 @@ class Database:
                 int(done.clamped),
             ),
         )
+        self._execute("DELETE FROM wants WHERE folder = ?", (folder,))  # this may be written again
         for want in done.wants:
             held, found = want.threshold, want.measurement
             columns = (folder, held.resource.value, held.group, found.at, found.capacity, found.free)

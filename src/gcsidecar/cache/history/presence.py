@@ -140,23 +140,22 @@ class Presence:
         obstacle: object,
         basis: object,
     ) -> Present:
-        arrived = None if arrived_at is None else values.time(arrived_at)
-        one = Present(values.name(name), values.unsigned(values.number(inode)), arrived, values.time(touched_at or 0.0))
+        arrived_at = None if arrived_at is None else values.time(arrived_at)
+        known = (values.name(name), values.unsigned(values.number(inode)), arrived_at, values.time(touched_at or 0.0))
         if mtime_ns is None or ctime_ns is None:
-            return one
-        one = one._replace(
-            mtime_ns=values.number(mtime_ns),
-            ctime_ns=values.number(ctime_ns),
-            leaseless=leaseless == 1 and basis in self._looked_alike,
-        )
+            return Present(*known)
+        bare = leaseless == 1 and basis in self._looked_alike
+        looked = (values.number(mtime_ns), values.number(ctime_ns), bare)
         if disk_bytes is None or basis not in self._measured_alike:
-            return one
-        return one._replace(
-            disk_bytes=values.amount(disk_bytes),
-            inodes=values.amount(inodes),
-            inner_at=values.time(inner_at),
-            measured_at=values.time(measured_at),
-            obstacle=None if obstacle is None else values.text(obstacle),
+            return Present(*known, *looked)
+        return Present(
+            *known,
+            *looked,
+            values.amount(disk_bytes),
+            values.amount(inodes),
+            values.time(inner_at),
+            values.time(measured_at),
+            None if obstacle is None else values.text(obstacle),
         )
 
     def _value(self, query: str) -> int:

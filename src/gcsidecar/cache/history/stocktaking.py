@@ -32,16 +32,34 @@ def take_stock(database: Database, census: Census, returned: Callable[[str, floa
         HistoryError: The history can't be read or written.
         OSError: As that.
     """
-    if database.settled:
+    matched, some_are_gone = _compare(database, census)
+    some_are_new = matched < census.count
+    if some_are_new and database.settled:
         for new in _new(database, census):
             for name, _ in new:
                 _arrived_unseen(census, name, returned)
     # From here on it is only written: on a full disk all that decisions need is known by now.
-    _write_departures(database, census, now)
-    for new in _new(database, census):
-        database.write([arrival for name, _ in new if (arrival := _arrival(census, name)) is not None])
+    if some_are_gone:
+        _write_departures(database, census, now)
+    if some_are_new:
+        for new in _new(database, census):
+            database.write([arrival for name, _ in new if (arrival := _arrival(census, name)) is not None])
     if census.complete:
         database.settle(now)
+
+
+def _compare(database: Database, census: Census) -> tuple[int, bool]:
+    """How many of those that were known are there, and whether some are not."""
+    known = matched = 0
+    for some in database.names():
+        known += len(some)
+        matched += sum(_is_there(census, name, inode) for name, inode in some)
+    return matched, matched < known
+
+
+def _is_there(census: Census, name: str, inode: int) -> bool:
+    folder = census.get(name)
+    return folder is not None and folder.identity[1] == inode
 
 
 def _new(database: Database, census: Census) -> Iterator[list[tuple[str, int]]]:
@@ -64,8 +82,7 @@ def _arrived_unseen(census: Census, name: str, returned: Callable[[str, float], 
 
 def _write_departures(database: Database, census: Census, now: float) -> None:
     for known in database.names():
-        found = [(name, inode, census.get(name)) for name, inode in known]
-        gone = [(name, inode) for name, inode, folder in found if folder is None or folder.identity[1] != inode]
+        gone = [(name, inode) for name, inode in known if not _is_there(census, name, inode)]
         # A census that is being closed forgets its folders; while this is still so, it knew them all just now.
         if gone and census.complete:
             database.write([Departure(name, inode, now, How.MISSED) for name, inode in gone])
