@@ -244,6 +244,7 @@ def test_where_hints_were_lost_a_reconcile_finds_what_they_would_have_told(tmp_p
         assert site.state("a") is None
         site.hints._heard(OVERFLOW)
         assert eventually(lambda: site.state("a") is not None)
+        assert eventually(lambda: site.watcher.watches == 2), "the root itself is watched again, too"
 
 
 def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:

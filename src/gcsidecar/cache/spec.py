@@ -168,7 +168,12 @@ class RootSpec(_Spec, frozen=True):
     last_used: Annotated[
         Literal["mtime", "atime"], Meta(description="Whether reading a file inside counts as a use, too (atime).")
     ] = "mtime"
-    min_age: Annotated[Seconds, Meta(description="A folder that arrived less than this ago is kept.")] = Seconds(120)
+    min_age: Annotated[
+        Seconds,
+        Meta(
+            description="A folder is kept that arrived, or in which somebody without a lease was at work, since then."
+        ),
+    ] = Seconds(120)
     max_idle: Annotated[
         Seconds | None, Meta(description="A folder idle for longer is evicted, pressure or not; null: off.")
     ] = None

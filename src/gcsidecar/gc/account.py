@@ -38,7 +38,7 @@ class Account:
                 pace = self._pace(reading.resource, reading.group)
                 pace.saw(reading, monotonic)
                 if reading.group is None:
-                    self._expected(reading.resource).saw(reading.free, monotonic)
+                    self._expected(reading.resource).saw(reading.free, monotonic, pace.fastest)
                 if reading.resource is Resource.DISK and reading.group is None:
                     self._shortfall.judge(reading, pace.could_take, monotonic)
             return {resource: late.on_its_way for resource, late in self._late.items()}

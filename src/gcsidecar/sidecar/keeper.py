@@ -260,6 +260,7 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
+        progress = self._survey.progress
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
@@ -273,6 +274,8 @@ class Keeper:
             backed_off=self._collector.backed_off,
             planned=self.status.planned if scarce else 0,
             reclaimed_late_bytes=self._collector.reclaimed_late(Resource.DISK),
+            entries_looked_at=progress.entries,
+            to_be_measured=progress.waiting,
         )
 
     def _publish_roots(self) -> float | None:

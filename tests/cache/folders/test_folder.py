@@ -141,7 +141,7 @@ def test_one_that_is_gone_keeps_its_last_figures_while_others_come(tmp_path: Pat
 
 
 def test_a_row_that_nobody_can_reach_is_given_to_another_and_nothing_of_the_first_is_left_in_it(tmp_path: Path) -> None:
-    table = Table(FakeHome(), 0)
+    table = Table(FakeHome(), tmp_path.stat().st_dev)
     (first,) = folders_in(table, tmp_path, 1)
     row = first.row
     first.measured(SIZE, NOW, atime=False)
@@ -152,7 +152,7 @@ def test_a_row_that_nobody_can_reach_is_given_to_another_and_nothing_of_the_firs
     del first
     others = folders_in(table, tmp_path, CHUNK)
     (second,) = (other for other in others if other.row == row)
-    (fresh,) = folders_in(Table(FakeHome(), 0), tmp_path, 1)
+    (fresh,) = folders_in(Table(FakeHome(), tmp_path.stat().st_dev), tmp_path, 1)
     figures = [name for name in dir(Folder) if isinstance(vars(Folder).get(name), Figure)]
     assert len(figures) >= 19
     assert {name: getattr(second, name) for name in figures} == {name: getattr(fresh, name) for name in figures}

@@ -126,6 +126,18 @@ def test_the_foremost_are_those_with_the_least_keys(made: list[tuple[int, int | 
         assert foremost.least() == min(keys.values(), default=None)
 
 
+def test_those_that_fall_behind_make_room_for_others() -> None:
+    keys = {row: float(row) for row in range(10)}
+    foremost = Foremost(lambda: list(keys), keys.__getitem__, 2)
+    for row, key in keys.items():
+        foremost.changed(row, key)
+    assert foremost.first(2) == [0, 1]
+    for row in (0, 1):
+        keys[row] += 100
+        foremost.changed(row, keys[row])
+    assert foremost.first(2) == [2, 3]
+
+
 def test_it_seldom_looks_at_all_even_if_it_is_always_the_foremost_that_goes() -> None:
     looks = itertools.count()
     keys = {row: float(row) for row in range(10_000)}

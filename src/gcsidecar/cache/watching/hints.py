@@ -100,8 +100,10 @@ class Hints:
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """Note that a folder's size may have changed."""
         with self._lock:
+            first = not self._noted
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
-        self._wake()
+        if first:
+            self._wake()
 
     def wanted(self, name: str) -> None:
         """Note that somebody waits for a size."""
@@ -117,8 +119,11 @@ class Hints:
 
     def _heard(self, change: Change) -> None:
         with self._lock:
+            first = not self._noted
             self._note(change)
-        self._wake()
+            news = first and bool(self._noted)
+        if news:  # whoever looks takes all that was noted: it is woken once
+            self._wake()
 
     def _note(self, change: Change) -> None:
         root = self._root
