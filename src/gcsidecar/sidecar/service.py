@@ -21,7 +21,7 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log
 from gcsidecar.sidecar.config import Config, ConfigError, load
 from gcsidecar.sidecar.follow import identity_of
-from gcsidecar.sidecar.health import health, readiness
+from gcsidecar.sidecar.health import FirstLook, health, readiness
 from gcsidecar.sidecar.keeper import STOP_SECONDS, Keeper
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.metrics import Metrics
@@ -46,8 +46,6 @@ _log = logging.getLogger("gcsidecar.service")
 POLL_SECONDS = 1.0
 # At the start roots that answer at once begin together; one that hangs holds the others up no longer than this.
 FIRST_ROOTS_SECONDS = 0.25
-# So long a root may keep `/readyz` waiting; after that it counts as hung and holds nothing up.
-HUNG_SECONDS = 5.0
 _NO_OPTIONS = WebOptions()
 
 
@@ -92,7 +90,8 @@ class Service:
         self._openers: dict[str, Opener] = {}
         self._opened: dict[str, Opened] = {}
         self._keepers: dict[int, Keeper] = {}
-        self._started_at = self._turned_at = clock.monotonic()
+        self._turned_at = clock.monotonic()
+        self._first_look = FirstLook(self._turned_at)
         self._loaded_at, self._config_ok = clock.time(), True
         self._identity = identity_of(path)
         self._watcher, self._open_files = Watcher(), OpenFiles(clock)
@@ -305,8 +304,8 @@ class Service:
 
     def _ready(self) -> Readiness:
         absent = {name for name, opener in list(self._openers.items()) if opener.problem is not None}
-        patient = self._clock.monotonic() - self._started_at < HUNG_SECONDS
-        return readiness(self.status().roots, absent, patient=patient)
+        roots = self.status().roots
+        return readiness(roots, absent, patient=self._first_look.goes_on(roots, self._clock.monotonic()))
 
     def _stop(self) -> None:
         began = time.monotonic()
@@ -317,9 +316,9 @@ class Service:
         self._end(list(self._keepers.values()))
         _begin_to_close(self._opened.values())
         self._web.stop(0.1)
+        self._watcher.close()  # all watches at once: to take off 100,000 one by one takes half a second
         for one in self._opened.values():
             one.close()
-        self._watcher.close()
         _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
 
 
