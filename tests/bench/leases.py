@@ -43,6 +43,8 @@ def rows(ground: Ground) -> Iterator[Row | Point]:
         theirs = _watchers(root, ground.few(LEASES, least=20)) if folders <= GOAL_FOLDERS else None
         yield Point(PLOT, "gcsidecar, median", ground.few(folders), ours.median)
         yield Point(PLOT, "gcsidecar, p99", ground.few(folders), ours.quantile(0.99))
+        if theirs is not None:
+            yield Point(PLOT, "watchdog's observer, to its callback, median", ground.few(folders), theirs.median)
         yield Row(
             f"lease file made to gauge changed, {ground.few(folders):,} folders",
             ours.quantile(0.99),

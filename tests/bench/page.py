@@ -71,7 +71,7 @@ def _machine(records: Mapping[str, Record]) -> Iterator[str]:
 
 def _age(one: Record, newest: Record | None) -> str:
     """Of which commit it is, where that isn't the one of the newest."""
-    return "" if newest is None or one.commit == newest.commit else f"as of {one.at}, {one.commit}"
+    return "" if newest is None or one.commit == newest.commit else f"as of {one.at[:10]}, {one.commit}"
 
 
 def _chapter(title: str, rows: Sequence[tuple[Row | LeftOut, str]]) -> Iterator[str]:

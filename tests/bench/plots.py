@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from bench import leases, memory, plan, rest, restart, scan, scrape
 from bench.samples import written
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # Told apart by those, too, who don't see all colours; ours are blue and green, what stands beside them isn't.
 _OURS = ("#0072b2", "#009e73", "#56b4e9")
 _THEIRS = ("#d55e00", "#8a8a8a", "#cc79a7")
-_GOAL = "#000000"
+_GOALS = {"goal": "#000000", "goal, one core": "#b08800"}
 _TEXT = "#24292f"
 _STYLE: dict[Any, Any] = {
     "axes.edgecolor": "#8c959f",
@@ -87,19 +87,25 @@ def _draw(axes: Axes, panel: _Panel, points: Sequence[Point]) -> None:
         known = sorted((point.size, point.value) for point in points if point.line == line)
         sizes, values = zip(*known, strict=True)
         axes.plot(sizes, values, color=colour, marker=marker, markersize=5, linewidth=1.8, label=line.replace("`", ""))
-    goals = [(size, goal) for size, goal in (panel.goals or _scan_goals(points)).items() if goal is not None]
-    if goals:
-        sizes, values = zip(*goals, strict=True)
-        axes.plot(sizes, values, "_", color=_GOAL, markersize=18, markeredgewidth=2, label="goal")
+    for name, goals in (_scan_goals(points) if panel.name == scan.PLOT else {"goal": panel.goals}).items():
+        marked = [(size, goal) for size, goal in goals.items() if goal is not None]
+        if marked:
+            sizes, values = zip(*marked, strict=True)
+            axes.plot(sizes, values, "_", color=_GOALS[name], markersize=18, markeredgewidth=2, label=name)
     axes.set_title(panel.title, loc="left")
     axes.set_xlabel(panel.across)
     _scale(axes, panel.unit)
 
 
-def _scan_goals(points: Sequence[Point]) -> dict[int, float]:
-    """What the first scan may take on all cores: a share of what `du` takes there."""
-    du = [point for point in points if point.size == scan.FILES and point.line.startswith("`du")]
-    return {point.size: scan.GOAL_RATIO * point.value for point in du if "one core" not in point.line}
+def _scan_goals(points: Sequence[Point]) -> dict[str, dict[int, float]]:
+    """What the first scan may take: a share of what `du` takes on as many cores."""
+    goals: dict[str, dict[int, float]] = {"goal": {}, "goal, one core": {}}
+    for point in points:
+        if point.line.startswith("`du") and point.size == scan.FILES:
+            one_core = "one core" in point.line
+            ratio = scan.GOAL_RATIO_PINNED if one_core else scan.GOAL_RATIO
+            goals["goal, one core" if one_core else "goal"][point.size] = ratio * point.value
+    return goals
 
 
 def _lines(points: Sequence[Point]) -> Iterator[tuple[str, str, str]]:
@@ -114,12 +120,15 @@ def _lines(points: Sequence[Point]) -> Iterator[tuple[str, str, str]]:
 def _scale(axes: Axes, unit: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.margins(y=0.25)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    axes.yaxis.set_major_locator(LogLocator(base=2) if unit == "B" else LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
+    axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(visible=True, which="major", color="#d0d7de", linewidth=0.8)
-    axes.legend(fontsize=8, framealpha=0.9, edgecolor="#d0d7de")
+    axes.legend(fontsize=8, framealpha=0.85, edgecolor="#d0d7de")
 
 
 def _save(figure: Figure, file: Path) -> None:

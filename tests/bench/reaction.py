@@ -36,7 +36,7 @@ _REST_AFAR_SECONDS = 0.5
 # During a scan: a million files take a fifth of this, the client's folders most of the rest.
 SCAN_SHAPE = Shape(2 << 30, files=3, file_bytes=1 << 20)
 # So many crossings are enough, and so many scans, whichever comes first.
-CROSSINGS_IN_SCANS, SCANS = 200, 60
+CROSSINGS_IN_SCANS, SCANS = 150, 40
 KUBELET = Peer("kubelet's eviction interval", 10.0, measured=False)
 
 

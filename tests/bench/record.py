@@ -25,7 +25,7 @@ class Record:
     """One figure, as it was measured.
 
     Attributes:
-        at: The day, as `2026-11-25`.
+        at: When, as `2026-11-25T17:50+00:00`.
         commit: The last one that changed what runs, `+` where more had changed than was committed.
         busy: How many other tasks wanted to run right before.
         minutes: How long it took.
@@ -51,8 +51,8 @@ def record(found: Iterable[Row | LeftOut | Point], *, busy: float, minutes: floa
             points.append(one)
         else:
             rows.append(one)
-    today = dt.datetime.now(dt.UTC).date().isoformat()
-    return Record(today, commit(), round(busy, 2), round(minutes, 1), tuple(machine), tuple(rows), tuple(points))
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="minutes")
+    return Record(now, commit(), round(busy, 2), round(minutes, 1), tuple(machine), tuple(rows), tuple(points))
 
 
 def commit() -> str:

@@ -36,7 +36,6 @@ _SETTLE_SECONDS = 125.0
 def rows(ground: Ground) -> Iterator[Row | Point]:
     """CPU at rest."""
     roots = {folders: ground.tree(folders, files) for folders, files in TREES.items()}
-    ground.settle()
     window_seconds = ground.few(round(WINDOW_SECONDS))
     with contextlib.ExitStack() as stack:
         sidecars = {folders: stack.enter_context(measured_sidecar(root)) for folders, root in roots.items()}

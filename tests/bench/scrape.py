@@ -41,6 +41,7 @@ def rows(ground: Ground) -> Iterator[Row | Point]:
         with measured_sidecar(ground.tree(folders, files)) as sidecar:
             found = list(_default(sidecar))
         yield Point(PLOT, "gcsidecar, kept alive", ground.few(folders), found[-1].value)
+        yield Point(PLOT, "prometheus-client's own server", ground.few(folders), found[-1].peers[0].value)
         yield from found if folders == SMALLEST else ()
     yield from _many(ground)
     yield _while_scanning(ground)
