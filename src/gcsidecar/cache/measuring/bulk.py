@@ -33,7 +33,8 @@ _AT_SYMLINK_NOFOLLOW, _AT_NO_AUTOMOUNT, _AT_EMPTY_PATH = 0x100, 0x800, 0x1000
 _STATX_BASIC_STATS, _STATX_MNT_ID = 0x7FF, 0x1000
 _ATTR_FIXED = 0x10 | 0x20  # STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND
 _ATTR_MOUNT_ROOT = 0x2000  # as old as STATX_MNT_ID
-_DT_DIR = 4
+_DT_UNKNOWN, _DT_DIR = 0, 4
+_MAYBE_DIRECTORY = frozenset({_DT_UNKNOWN, _DT_DIR})  # an ext4 without `filetype` says unknown of all, of `..`, too
 _STATX_BYTES = 256
 # In struct dirent64, whose length is a multiple of 8: that length in 16 bits, the type in 8, the name.
 _KIND_AT, _NAME_AT = 16, 19
@@ -71,8 +72,8 @@ class Bulk:
     """
 
     def __init__(self, library: type[ctypes.CDLL], entries: int) -> None:
-        libc = library(None)
-        statx, getdents = getattr(libc, "statx", None), getattr(library(None, use_errno=True), "getdents64", None)
+        statx, told = getattr(library(None), "statx", None), library(None, use_errno=True)
+        getdents = getattr(told, "getdents64", None) or getattr(told, "getdents", None)  # musl has but the one
         if statx is None or getdents is None or sys.byteorder != "little":  # the columns above are for little
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), "statx")
         self._statx, self._getdents = statx, getdents
@@ -152,9 +153,12 @@ class Bulk:
         while offset < end:
             word = words[offset + 2]
             kind, step = word & _KIND, (word & 0xFFFF) >> 3
-            if kind >> 16 == _DT_DIR:
-                if word >> 24 & 0xFFFF != _DOT and word >> 24 & 0xFFFFFF != _DOT_DOT:
-                    waiting.append(self._name(offset))
+            if kind >> 16 in _MAYBE_DIRECTORY:
+                if not _is_dots(word):
+                    if kind >> 16 == _DT_DIR:
+                        waiting.append(self._name(offset))
+                    else:
+                        names.append(self._name_at[offset])
                 offset += step
                 continue
             names.append(self._name_at[offset])
@@ -182,7 +186,8 @@ class Bulk:
         offsets: list[int] = []
         while offset < end:
             word = words[offset + 2]
-            if word >> 16 & 0xFF != _DT_DIR:
+            kind = word >> 16 & 0xFF
+            if kind != _DT_DIR and not (kind == _DT_UNKNOWN and _is_dots(word)):
                 offsets.append(offset)
             offset += (word & 0xFFFF) >> 3
         return offsets[first : first + count]
@@ -264,6 +269,11 @@ class Bulk:
                     walk.note(name, IMMUTABLE)
                 walk.figures.add(links, blocks, size)
                 walk.look_closer(directory, name, mode, uid, _time(*times[2:]), _time(*times[:2]))
+
+
+def _is_dots(word: int) -> bool:
+    """Whether the name of a record, by its third word, is that of the directory itself or of the one above."""
+    return word >> 24 & 0xFFFF == _DOT or word >> 24 & 0xFFFFFF == _DOT_DOT
 
 
 def _address(room: bytearray) -> int:
