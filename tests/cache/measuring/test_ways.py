@@ -151,8 +151,8 @@ def test_a_directory_that_tells_no_types_is_measured_too(ext4: Any, bulk: Bulk |
     top = ext4(16 << 20, "-O", "^filetype") / "top"
     fill(top / "sub", files=20, folders=3)
     (top / "sub" / "link").symlink_to("file-1")
-    size = size_of(top, bulk)
-    assert (size.entries, size.obstacle, size.unreadable) == (1 + 1 + 20 + 3 + 1, None, 0)
+    for size in (size_of(top, bulk), in_child(lambda: size_without_statx(errno.EPERM, top, bulk))):
+        assert (size.entries, size.obstacle, size.unreadable) == (1 + 1 + 20 + 3 + 1, None, 0)
 
 
 def test_a_change_in_the_window_is_seen_but_not_one_of_what_is_ignored(tmp_path: Path, bulk: Bulk | None) -> None:
@@ -215,6 +215,7 @@ def test_where_statx_fails_only_later_all_is_counted_all_the_same(tmp_path: Path
     (tmp_path / "top" / "file-1").write_bytes(b"x" * 5000)
     expected = size_of(tmp_path / "top", None)
     bulk = Bulk(ctypes.CDLL, 256)
+    assert size_of(tmp_path / "top", bulk) == expected
     assert in_child(lambda: size_without_statx(errno.EIO, tmp_path / "top", bulk)) == expected
 
 
