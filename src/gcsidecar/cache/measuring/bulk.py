@@ -55,9 +55,9 @@ _UNFIXED = bytes(byte for byte in range(256) if not byte & _ATTR_FIXED)
 _UNMOUNTED = bytes(byte for byte in range(256) if not byte & _ATTR_MOUNT_ROOT >> 8)
 _NO_DIRECTORY = bytes(byte for byte in range(256) if byte & 0xF0 != S_IFDIR >> 8)
 _REGULAR = bytes(byte for byte in range(256) if byte & 0xF0 == S_IFREG >> 8)
-# Columns of 8 and of 4 bytes: stx_size, stx_blocks; seconds and nanoseconds of stx_mtime.
-_SIZE, _BLOCKS, _SECONDS, _STEP = 5, 6, 14, _STATX_BYTES // 8
-_NANOSECONDS, _STEP_4 = 30, _STATX_BYTES // 4
+# Columns of 8 bytes: stx_size, stx_blocks, and the seconds of times; their nanoseconds are in the 4 bytes after those.
+_SIZE, _BLOCKS, _ATIME, _MTIME = 5, 6, 8, 14
+_STEP, _STEP_4 = _STATX_BYTES // 8, _STATX_BYTES // 4
 
 
 class Bulk:
@@ -234,22 +234,33 @@ class Bulk:
         figures.inodes += count
         figures.blocks += sum(columns[_BLOCKS:end:_STEP].tolist())
         figures.apparent_bytes += sum(columns[_SIZE:end:_STEP].tolist())
-        seconds = columns[_SECONDS:end:_STEP].tolist()
+        figures.newest_mtime = self._newest(_MTIME, count, figures.newest_mtime)
+        if walk.wants_atime:
+            figures.newest_atime = self._newest(_ATIME, count, figures.newest_atime)
+
+    def _newest(self, column: int, count: int, known: float) -> float:
+        """The newest of these times, and of the one known before."""
+        seconds = self._columns[column : count * _STEP : _STEP].tolist()
         newest = max(seconds)
-        if newest >= int(figures.newest_mtime):
-            parts = self._columns_4[_NANOSECONDS : count * _STEP_4 : _STEP_4].tolist()
-            if seconds.count(newest) < count:
-                parts = [part for second, part in zip(seconds, parts, strict=True) if second == newest]
-            figures.newest_mtime = max(figures.newest_mtime, _time(newest, max(parts)))
+        if newest < int(known):
+            return known
+        parts = self._columns_4[column * 2 + 2 : count * _STEP_4 : _STEP_4].tolist()
+        if seconds.count(newest) < count:
+            parts = [part for second, part in zip(seconds, parts, strict=True) if second == newest]
+        return max(known, _time(newest, max(parts)))
 
     def _add_each(self, walk: Walk, count: int) -> None:
         """Add what is no directory, and nothing else is the matter with."""
-        figures = walk.figures
+        figures, wants_atime = walk.figures, walk.wants_atime
         answers = memoryview(self._answers)[: count * _STATX_BYTES]
-        for _, links, _, mode, size, blocks, _, _, seconds, nanoseconds in _fields.iter_unpack(answers):
+        for _, links, _, mode, size, blocks, *atime, seconds, nanoseconds in _fields.iter_unpack(answers):
             figures.add(links, blocks, size)
-            if mode & 0xF000 == S_IFREG and seconds >= int(figures.newest_mtime):
+            if mode & 0xF000 != S_IFREG:
+                continue
+            if seconds >= int(figures.newest_mtime):
                 figures.newest_mtime = max(figures.newest_mtime, _time(seconds, nanoseconds))
+            if wants_atime:
+                figures.newest_atime = max(figures.newest_atime, _time(*atime))
 
     def _look_at_each(self, walk: Walk, directory: Directory, first: int, failed: list[int]) -> None:
         """Add what may be anything."""
