@@ -74,7 +74,7 @@ class Run:
 
     def look(self) -> None:
         reconcile(self.root)
-        if self.root.active:
+        if self.root.chronicle.recorder is not None:
             await_stock(self.root)
 
     def measure_all(self) -> None:

@@ -87,8 +87,7 @@ class Surveyor:
                 return
             self._desk.add(names)
             if len(self._desk) and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
-                self._thread.start()
+                self._start()
 
     def take(self) -> list[Measured]:
         """What was found since the last time."""
@@ -115,6 +114,15 @@ class Surveyor:
                 return
             self._desk.ring()
         thread.join(CLOSING_SECONDS)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="surveyor", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads either: nobody may wait for what nobody does
+            self._desk.give_up()
+        else:
+            self._thread = thread
 
     def _release(self) -> None:
         os.close(self._root_fd)
