@@ -295,6 +295,10 @@ class Root:
             return found
         return None
 
+    def released(self, name: str) -> None:
+        """A folder has no lease any more: what was changed in it before was its holder's work."""
+        self._looks.released(name)
+
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
 

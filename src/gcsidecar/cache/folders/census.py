@@ -48,6 +48,9 @@ ATTEMPTS = 3
 class CensusHome(Home, LookoutHome, Protocol):
     """What the census needs of its root."""
 
+    def released(self, name: str, /) -> None:
+        """A folder has no lease any more."""
+
 
 class Census:
     """The folders of one root.
@@ -266,9 +269,15 @@ class Census:
             self._listener.used(folder)
         elif had != (folder.mtime_ns, folder.ctime_ns) or was_leaseless != folder.leaseless:
             self._listener.noted(folder)
-        if arrived or had != (folder.mtime_ns, folder.ctime_ns) or (had_leases and not folder.leases):
-            self._watch.changed(folder, arrived=arrived)
+        released = had_leases > 0 and not folder.leases
+        if arrived or released or had != (folder.mtime_ns, folder.ctime_ns):
+            self._size_may_change(folder, arrived=arrived, released=released)
         return True
+
+    def _size_may_change(self, folder: Folder, *, arrived: bool, released: bool) -> None:
+        if released:
+            self._root.released(folder.name)
+        self._watch.changed(folder, arrived=arrived)
 
     def _arrive(self, name: str, status: os.stat_result, now: float, arrived_at: float | None) -> Folder:
         pinned = bool(self._pinned) and any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
