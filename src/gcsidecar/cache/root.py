@@ -210,7 +210,7 @@ class Root:
             self._state,
             self._reason,
             self._mounts.is_below,
-            self.filesystem.settle_seconds,
+            float(self.spec.lease.settle) if self.filesystem.is_shared else 0.0,
             self._wait,
             self._stop,
             self._step,

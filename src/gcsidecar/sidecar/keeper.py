@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -168,6 +169,9 @@ class Keeper:
                 _log.exception("keeper-failed", extra=fields(filesystem=self.status.name))
                 seconds = RETRY_SECONDS
             self._stopping.wait(seconds)
+        # Where that hangs so does this thread, and is seen to: then nothing more is begun on its filesystem.
+        with contextlib.suppress(OSError):
+            os.fstatvfs(self._roots[0].fd)
 
     # One round
 

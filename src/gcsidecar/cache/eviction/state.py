@@ -135,6 +135,8 @@ class StateDirectory:
         with contextlib.suppress(OSError):
             text = json.dumps(self._about, indent=2, ensure_ascii=True) + "\n"
             os.ftruncate(self._lock_fd, os.pwrite(self._lock_fd, text.encode("ascii"), 0))
+            # To close a file waits until it is written: on a mount that hangs by then that would hold up our end.
+            os.fsync(self._lock_fd)
 
 
 def _is_named(dir_fd: int, name: str, fd: int) -> bool:

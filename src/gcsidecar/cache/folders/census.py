@@ -432,6 +432,7 @@ class Census:
             else:
                 self._watch.add(folder.name)
                 self.refresh(folder.name)
+                self.changed()  # who planned meanwhile (after a reload, say) took it for one that stays
         # Its name may have been taken anew while it was away.
         self.refresh(folder.name)
 
