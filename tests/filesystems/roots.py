@@ -21,4 +21,4 @@ def config(*roots: dict[str, Any], **keys: Any) -> dict[str, Any]:
 
 def names(path: Path) -> set[str]:
     """The folders of a root."""
-    return {name for name in os.listdir(path) if not name.startswith(".")}
+    return {name for name in os.listdir(path) if not name.startswith(".")} - {"lost+found"}

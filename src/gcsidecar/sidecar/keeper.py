@@ -92,7 +92,7 @@ class Keeper:
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
-        self._caretaker = Caretaker(self._roots, about, clock)
+        self._caretaker = Caretaker(self._roots, about, lost, clock)
         self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
         self._threads = tuple(
             threading.Thread(target=target, name=f"{kind}-{first.name}", daemon=True)
