@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     )
     from gcsidecar.gc.planning import Candidate, Kept, Plan
     from gcsidecar.gc.pressure import Gauge, Level, Measurement, Resource, Threshold
+    from gcsidecar.gc.source import DisposableSource
 
 __version__ = "0.1.0"
 
@@ -34,6 +35,7 @@ _HOME = {
     "DisposableInUseError": "gcsidecar.gc.errors",
     "DisposableResource": "gcsidecar.gc.disposable",
     "DisposableSizeNotSupportedError": "gcsidecar.gc.errors",
+    "DisposableSource": "gcsidecar.gc.source",
     "Eviction": "gcsidecar.gc.collection",
     "Failure": "gcsidecar.gc.collection",
     "FolderMissingError": "gcsidecar.client.errors",
@@ -65,6 +67,7 @@ __all__ = [
     "DisposableInUseError",
     "DisposableResource",
     "DisposableSizeNotSupportedError",
+    "DisposableSource",
     "Eviction",
     "Failure",
     "FolderMissingError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +15,30 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.source import DisposableSource
 
 
 class Tracker:
-    """Whom folders register with."""
+    """Whom roots give their folders."""
 
     def __init__(self) -> None:
-        self.registered: list[Disposable] = []
+        self.sources: list[DisposableSource] = []
 
-    def register(self, disposable: Disposable) -> None:
-        self.registered.append(disposable)
+    @property
+    def registered(self) -> list[Disposable | None]:
+        """All that the sources have now, in the order in which it is to go."""
+        now = time.time()
+        return [candidate.subject for source in self.sources for candidate in source.candidates(now, ())]
+
+    def add_source(self, source: DisposableSource) -> None:
+        self.sources.append(source)
+
+    def remove_source(self, source: DisposableSource) -> None:
+        self.sources.remove(source)
 
     def unregister(self, disposable: Disposable) -> bool:
-        known = disposable in self.registered
-        if known:
-            self.registered.remove(disposable)
-        return known
+        assert not any(source.has(disposable) for source in self.sources), "it is told of only when it is gone"
+        return False
 
 
 def spec(path: Path, **keys: Any) -> RootSpec:

@@ -126,10 +126,23 @@ def test_one_in_use_is_kept_with_its_reason_and_the_next_goes(clock: FakeClock) 
 def test_an_unknown_size_is_worth_trying_and_size_0_is_passed_by(clock: FakeClock, size: int | None) -> None:
     disk = FakeDisk(free=0)
     gc = collector(disk, clock, minimum=50)
-    _, taken, _ = items(gc, disk, clock, 0, size, 50)
+    _, taken = items(gc, disk, clock, 0, size)
     taken.brings = 50
     assert kept(gc.collect()) == {"0": "no-size"}
     assert disk.gone == ["1"]
+
+
+def test_what_is_known_goes_before_what_is_not(clock: FakeClock) -> None:
+    disk = FakeDisk(free=0)
+    gc = collector(disk, clock, minimum=50)
+    unknown, _ = items(gc, disk, clock, None, 50)
+    unknown.brings = 50
+    gc.collect()
+    assert disk.gone == ["1"]
+    clock.advance(1)
+    disk.free = 0
+    gc.collect()
+    assert disk.gone == ["1", "0"]
 
 
 def test_what_is_known_and_wanted_and_got_is_told(clock: FakeClock) -> None:

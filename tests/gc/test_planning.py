@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gcsidecar import Candidate, Measurement, Resource, Threshold
-from gcsidecar.gc.planning import Measurements, Plan, plan, wants
+from gcsidecar.gc.planning import NAMED, RESERVE, Measurements, Plan, plan, wants
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gcsidecar import Disposable
 
 NOW = 1000.0
 DISK, INODES, MEMORY, SIZE = Resource.DISK, Resource.INODES, Resource.MEMORY, Resource.SIZE
@@ -26,6 +32,12 @@ class Situation:
     def plan(self) -> Plan:
         return plan(self.measurements, self.thresholds, NOW)
 
+    def place(self, candidate: Candidate) -> tuple[int, bool, float, str]:
+        """Where it stands in the order."""
+        asked = [t for t in self.thresholds if t.group is None or t.group == candidate.group]
+        unknown = any(t.resource in candidate.sizes and candidate.sizes[t.resource] is None for t in asked)
+        return candidate.priority, unknown, min(candidate.last_used, NOW), candidate.key
+
     def with_more(self, more: dict[tuple[Resource, str | None], int], coming: int) -> Situation:
         """The same with more free, or on its way."""
         readings = tuple(
@@ -33,6 +45,25 @@ class Situation:
         )
         on_its_way = {resource: amount + coming for resource, amount in self.measurements.on_its_way.items()}
         return Situation(replace(self.measurements, readings=readings, on_its_way=on_its_way), self.thresholds)
+
+
+class Source:
+    """Candidates in order, as a source gives them; it counts how many were read."""
+
+    def __init__(self, found: Sequence[Candidate]) -> None:
+        self.found = found
+        self.read = 0
+
+    def candidates(self, _now: float, _thresholds: Sequence[Threshold]) -> Iterator[Candidate]:
+        for candidate in self.found:
+            self.read += 1
+            yield candidate
+
+    def due(self, _now: float, _thresholds: Sequence[Threshold]) -> Iterator[Candidate]:
+        return (candidate for candidate in self.found if candidate.due is not None)
+
+    def has(self, _disposable: Disposable) -> bool:
+        return True
 
 
 amounts = st.integers(0, 100)
@@ -86,10 +117,10 @@ def test_no_more_goes_than_the_deficit_needs_and_the_last_one_was_still_needed(
 
 
 @given(situations())
-def test_it_goes_by_priority_then_last_use_then_name_and_a_use_in_the_future_counts_as_now(
+def test_it_goes_by_priority_then_what_is_known_then_last_use_then_name_and_a_use_in_the_future_counts_as_now(
     situation: Situation,
 ) -> None:
-    order = [(s.candidate.priority, min(s.candidate.last_used, NOW), s.candidate.key) for s in situation.plan().steps]
+    order = [situation.place(step.candidate) for step in situation.plan().steps]
     assert order == sorted(order)
 
 
@@ -124,16 +155,60 @@ def test_nothing_both_goes_and_stays_and_each_that_stays_says_why(situation: Sit
     assert all(kept.reason for kept in made.kept)
 
 
-@given(situations())
-def test_in_reserve_is_in_order_all_else_that_would_help_where_something_is_scarce(situation: Situation) -> None:
-    made = situation.plan()
+@given(situations(), st.integers(0, 15))
+def test_in_reserve_is_in_order_what_would_help_too_as_far_as_was_looked(situation: Situation, most: int) -> None:
+    made = plan(situation.measurements, situation.thresholds, NOW, most_in_reserve=most)
     steps = {step.candidate.key for step in made.steps}
     helping = [
         c
         for c in situation.measurements.candidates
         if c.keep is None and c.key not in steps and any(c.helps(want.threshold) for want in made.wants)
     ]
-    assert list(made.reserve) == sorted(helping, key=lambda c: (c.priority, min(c.last_used, NOW), c.key))
+    helping.sort(key=situation.place)
+    assert list(made.reserve) == helping[: len(made.reserve)]
+    assert made.more or len(made.reserve) == len(helping)
+    assert len(made.reserve) <= most + sum(c.due is not None for c in helping)
+
+
+@given(situations(), st.integers(0, 15))
+def test_what_goes_and_why_is_the_same_however_short_the_reserve_is(situation: Situation, most: int) -> None:
+    made = plan(situation.measurements, situation.thresholds, NOW, most_in_reserve=most)
+    assert replace(made, reserve=(), more=False) == replace(situation.plan(), reserve=(), more=False)
+
+
+@given(situations(), st.lists(st.integers(0, 2), min_size=12, max_size=12), st.integers(0, 15))
+def test_a_source_makes_no_difference_to_a_plan(situation: Situation, whose: list[int], most: int) -> None:
+    """Each candidate is registered, or one of either source's."""
+    shared: list[list[Candidate]] = [[], [], []]
+    for number, candidate in zip(whose, situation.measurements.candidates, strict=False):
+        shared[number].append(candidate)
+    sources = tuple(Source(sorted(found, key=situation.place)) for found in shared[1:])
+    measurements = replace(situation.measurements, candidates=tuple(shared[0]), sources=sources)
+    made = plan(measurements, situation.thresholds, NOW, most_in_reserve=most)
+    alone = situation.plan()
+    assert replace(made, reserve=(), more=False) == replace(alone, reserve=(), more=False)
+    assert made.reserve == alone.reserve[: len(made.reserve)]
+    assert made.more or len(made.reserve) == len(alone.reserve)
+
+
+def test_no_more_of_a_source_is_read_than_has_to_be() -> None:
+    source = Source([_candidate(f"{number:06}", number, 1) for number in range(100_000)])
+    measurements = Measurements(NOW, (Measurement(DISK, 1000, 0, NOW),), sources=(source,))
+    made = plan(measurements, (Threshold(DISK, 100, 100),), NOW)
+    assert (len(made.steps), len(made.reserve), made.more) == (100, RESERVE, True)
+    assert source.read <= 100 + RESERVE + 1
+    assert plan(measurements, (), NOW) == Plan(NOW)
+    assert source.read <= 100 + RESERVE + 1, "while nothing is scarce it is asked for what is due, and has nothing"
+
+
+def test_of_very_many_that_are_kept_the_first_are_named_and_the_others_are_counted() -> None:
+    found = [
+        replace(_candidate(f"{number:06}", number), keep=("leased", "young")[number % 2]) for number in range(NAMED + 9)
+    ]
+    made = _plan(*found)
+    assert [kept.key for kept in made.kept[:NAMED]] == [candidate.key for candidate in found[:NAMED]]
+    assert [(kept.reason, kept.count) for kept in made.kept[NAMED:]] == [("leased", 5), ("young", 4)]
+    assert sum(kept.count for kept in made.kept) == len(found)
 
 
 def _plan(*found: Candidate, free: int = 0, trigger: int = 100, target: int | None = None, coming: int = 0) -> Plan:
@@ -176,7 +251,14 @@ def test_a_last_use_in_the_future_counts_as_now_and_the_name_breaks_the_tie() ->
 
 
 def test_an_unknown_size_is_worth_trying_and_brings_nothing_on_paper() -> None:
-    assert _gone(_plan(_candidate("unknown", 1, None), _candidate("a", 2), _candidate("b", 3))) == ["unknown", "a", "b"]
+    found = (_candidate("unknown", 1, None), _candidate("dunno", 2, None), _candidate("a", 3), _candidate("b", 4))
+    assert _gone(_plan(*found, trigger=200)) == ["a", "b", "unknown", "dunno"]
+
+
+def test_what_is_known_is_preferred_and_only_a_size_that_a_threshold_asks_for_can_be_missed() -> None:
+    found = (_candidate("unknown", 1, None), _candidate("a", 2, inodes=None), _candidate("b", 3))
+    assert _gone(_plan(*found, trigger=60)) == ["a", "b"]
+    assert [candidate.key for candidate in _plan(*found, trigger=60).reserve] == ["unknown"]
 
 
 @pytest.mark.parametrize("size", [0, -1])

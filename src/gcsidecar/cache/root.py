@@ -5,7 +5,6 @@ What is known of its folders is its census; how one is taken away is the protoco
 
 from __future__ import annotations
 
-import heapq
 import os
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,8 @@ from gcsidecar.cache.eviction.recovery import Recovered, Recovery
 from gcsidecar.cache.eviction.removal import never
 from gcsidecar.cache.eviction.state import StateDirectory
 from gcsidecar.cache.filesystem import filesystem_of
-from gcsidecar.cache.folders.census import NO_WATCH, Census, Watch
-from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.folders.census import Census
+from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
@@ -32,11 +31,12 @@ from gcsidecar.gc.errors import DisposableInUseError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
-    from gcsidecar.gc.disposable import ResourceTracker
+    from gcsidecar.gc.source import SourceTracker
 
 STANDBY = "standby"
 
@@ -50,7 +50,7 @@ class Root:
 
     Args:
         spec: What it is configured to be.
-        tracker: With whom its folders register.
+        tracker: Whom it gives its folders.
         clock: Both clocks.
         dry_run: Whether nothing may be created, reaped, recovered or evicted.
         stop: Whether the process is to end.
@@ -69,7 +69,7 @@ class Root:
     def __init__(
         self,
         spec: RootSpec,
-        tracker: ResourceTracker,
+        tracker: SourceTracker,
         *,
         clock: Clock = SYSTEM_CLOCK,
         dry_run: bool = False,
@@ -118,7 +118,7 @@ class Root:
         self.active = False
 
     def close(self) -> None:
-        """Let go of everything; its folders are registered no longer."""
+        """Let go of everything; nobody is given its folders any more."""
         self.chronicle.end()  # before: that the folders are forgotten now is no departure of theirs
         self.census.clear()
         self._let_go_of_state()
@@ -276,14 +276,12 @@ class Root:
         return self._guards.ends_at(folder.name, reason)
 
     def _newest_names(self) -> frozenset[str]:
-        count = self.spec.keep_newest
-        if not count:
+        if not self.spec.keep_newest:
             return frozenset()
         version, names = self._newest
         if version != self.census.version:
             version = self.census.version
-            newest = heapq.nlargest(count, self.census.folders(), key=Folder.last_used)
-            names = frozenset(folder.name for folder in newest)
+            names = frozenset(folder.name for folder in self.census.newest())
             self._newest = (version, names)
         return names
 
@@ -293,7 +291,7 @@ class Root:
 
     def tally(self) -> RootTally:
         """The totals of its folders, and the largest of them."""
-        return self.census.tally(self.spec.top_folders, self._state.own_bytes() if self._state is not None else 0)
+        return self.census.tally(self._state.own_bytes() if self._state is not None else 0)
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""

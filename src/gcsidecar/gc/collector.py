@@ -16,15 +16,17 @@ from gcsidecar.gc.errors import MeasurementError
 from gcsidecar.gc.execution import Execution
 from gcsidecar.gc.gauges import SpaceGauge
 from gcsidecar.gc.memory import HostMemoryGauge
-from gcsidecar.gc.planning import Measurements, Plan, plan, wants
+from gcsidecar.gc.planning import Measurements, Plan, in_order, plan, wants
 from gcsidecar.gc.pressure import Gauge, Level, Resource, Threshold
 from gcsidecar.gc.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.planning import Candidate
+    from gcsidecar.gc.source import DisposableSource
 
 ALL = "all"
 
@@ -112,10 +114,23 @@ class GarbageCollector:
 
         While it is being disposed of, this waits for the end of that (unless `dispose` itself calls it).
 
+        One that a source had and has no longer is told of here, too: if it failed, that is forgotten.
+
         Returns:
-            True where it was tracked; False where it was not, say since it was disposed of meanwhile.
+            True where it was registered; False where it was not, say since it was disposed of meanwhile.
         """
         return self._registry.unregister(disposable)
+
+    def add_source(self, source: DisposableSource) -> None:
+        """Ask `source` for its disposables, too, in place of having each of them registered.
+
+        What was registered with this collector should not come from a source as well. Once more changes nothing.
+        """
+        self._registry.add_source(source)
+
+    def remove_source(self, source: DisposableSource) -> None:
+        """Ask `source` no longer; a running collection may still dispose of what it had chosen."""
+        self._registry.remove_source(source)
 
     @property
     def paused(self) -> bool:
@@ -162,8 +177,7 @@ class GarbageCollector:
         """
         measurements, thresholds = self.measure()
         scarce = bool(wants(measurements, thresholds))
-        candidates = self._registry.candidates(measurements.at, scarce=scarce)
-        return plan(replace(measurements, candidates=candidates), thresholds, measurements.at)
+        return plan(self._with_candidates(measurements, scarce=scarce), thresholds, measurements.at)
 
     def collect(self) -> Collection:
         """Dispose of the least recently used until every crossed threshold's target is met, or nothing more can go.
@@ -185,9 +199,9 @@ class GarbageCollector:
             CollectionError: As `collect`.
         """
         with self._collecting:
-            measurements, _ = self.measure()
-            candidates = self._registry.candidates(measurements.at, with_backed_off=True)
-            due = tuple(replace(candidate, due=ALL) for candidate in candidates)
+            measurements, thresholds = self.measure()
+            found = self._with_candidates(measurements, with_backed_off=True)
+            due = tuple(replace(candidate, due=ALL) for candidate in in_order(found, thresholds, measurements.at))
             return self.execute(plan(replace(measurements, candidates=due), (), measurements.at))
 
     def execute(self, chosen: Plan) -> Collection:
@@ -198,7 +212,15 @@ class GarbageCollector:
             CollectionError: As `collect`.
         """
         with self._collecting:
-            run = Execution(chosen, self._registry, self._account, self._readings, self._clock, self._on_eviction)
+            run = Execution(
+                chosen,
+                self._registry,
+                self._account,
+                self._readings,
+                self._clock,
+                self._on_eviction,
+                self._all_in_order,
+            )
             try:
                 run.run(self._stop)
             except MeasurementError as error:
@@ -208,6 +230,17 @@ class GarbageCollector:
 
     def _readings(self) -> Measurements:
         return self.measure()[0]
+
+    def _with_candidates(
+        self, measurements: Measurements, *, scarce: bool = True, with_backed_off: bool = False
+    ) -> Measurements:
+        registry, now = self._registry, measurements.at
+        candidates = registry.candidates(now, scarce=scarce, with_backed_off=with_backed_off)
+        return replace(measurements, candidates=candidates, sources=registry.sources(with_backed_off=with_backed_off))
+
+    def _all_in_order(self) -> Iterator[Candidate]:
+        measurements, thresholds = self.measure()
+        return in_order(self._with_candidates(measurements), thresholds, measurements.at)
 
 
 def _levels(resource: Resource, minimum: int, target: int | None) -> tuple[Level, Level]:

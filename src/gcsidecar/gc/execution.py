@@ -5,6 +5,7 @@ It acts and keeps account of what happened; which goes next, and whether anythin
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from gcsidecar.gc.collection import Collection, Eviction, Failure
@@ -12,7 +13,7 @@ from gcsidecar.gc.errors import CollectionError, DisposableInUseError
 from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, Want, reasons
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from gcsidecar.gc.account import Account
     from gcsidecar.gc.clock import Clock
@@ -34,6 +35,7 @@ class Execution:
         measure: Callable[[], Measurements],
         clock: Clock,
         on_eviction: Callable[[Eviction], None],
+        all_in_order: Callable[[], Iterable[Candidate]],
     ) -> None:
         self._plan = plan
         self._registry = registry
@@ -41,6 +43,7 @@ class Execution:
         self._measure = measure
         self._clock = clock
         self._on_eviction = on_eviction
+        self._all_in_order = all_in_order
         self._evictions: list[Eviction] = []
         self._kept = list(plan.kept)
         self._failures: list[Failure] = []
@@ -78,7 +81,7 @@ class Execution:
 
     def _take_from_reserve(self, stop: Callable[[], bool]) -> None:
         """In place of steps that did not go take what would have been next: for what those were to bring, no more."""
-        for candidate in self._plan.reserve:
+        for candidate in chain(self._plan.reserve, self._beyond_reserve()):
             if stop():
                 return
             before = self._measure()
@@ -88,6 +91,16 @@ class Execution:
             relieved = [threshold for threshold in lacking if candidate.helps(threshold)]
             if relieved and (self._allowed != 0 or _is_cap(relieved)):
                 self._dispose_unless_paused(Step(candidate, reasons(candidate, relieved)), before, relieved)
+
+    def _beyond_reserve(self) -> Iterator[Candidate]:
+        """All others that may go now, where the plan did not look so far; seldom read: only if all before stayed."""
+        if not self._plan.more:
+            return
+        tried = {id(step.candidate.subject) for step in self._plan.steps}
+        tried.update(id(candidate.subject) for candidate in self._plan.reserve)
+        for candidate in self._all_in_order():
+            if candidate.keep is None and id(candidate.subject) not in tried:
+                yield candidate
 
     def collection(self) -> Collection:
         """What has been done so far."""

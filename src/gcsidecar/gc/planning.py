@@ -5,16 +5,24 @@ Pure: no clock, no filesystem, no logging. The same measurements always give the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import heapq
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
+    from gcsidecar.gc.source import DisposableSource
 
 WITHOUT_SIZE = "no-size"
+# So many are looked at for a reserve; what comes after them is asked for when it comes to it.
+RESERVE = 256
+# So many that are kept are named one by one; more of the same group, for the same reason, are counted.
+NAMED = 1000
+# What candidates are sorted by.
+Order = tuple[int, bool, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ class Measurements:
         readings: One a gauge.
         candidates: All that is registered, in any order.
         on_its_way: What earlier disposals are still expected to bring, by resource.
+        sources: Who has more candidates, in order, and is read only as far as need be.
 
     Raises:
         ValueError: Two measurements of the same; nobody could tell which of them a threshold is held against.
@@ -68,6 +77,7 @@ class Measurements:
     readings: tuple[Measurement, ...]
     candidates: tuple[Candidate, ...] = ()
     on_its_way: Mapping[Resource, int] = field(default_factory=dict)
+    sources: tuple[DisposableSource, ...] = ()
 
     def __post_init__(self) -> None:
         if len({(reading.resource, reading.group) for reading in self.readings}) < len(self.readings):
@@ -111,12 +121,21 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What stayed although something was wanted from it, and why."""
+    """What stayed although something was wanted from it, and why.
+
+    Attributes:
+        key: Its name.
+        reason: Why it stayed.
+        group: Its group.
+        subject: What is meant.
+        count: For how many this stands, where there were very many; the first of them is named.
+    """
 
     key: str
     reason: str
     group: str = ""
     subject: Disposable | None = field(default=None, compare=False, repr=False)
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +150,7 @@ class Plan:
         retry_at: When the first reason to keep something ends by itself (POSIX seconds), or none.
         reserve: What would have been next, in order: it goes only in place of a step that turns out to be in use or
             can't be disposed of. Else one folder that only its holder knows to be in use would hold up all the others.
+        more: Whether there may be candidates beyond the reserve, at which nobody has looked.
     """
 
     at: float
@@ -139,6 +159,7 @@ class Plan:
     kept: tuple[Kept, ...] = ()
     retry_at: float | None = None
     reserve: tuple[Candidate, ...] = ()
+    more: bool = False
 
 
 def wants(measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[Want, ...]:
@@ -156,40 +177,106 @@ def wants(measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[
     return tuple(found)
 
 
-def plan(measurements: Measurements, thresholds: Sequence[Threshold], now: float) -> Plan:
+def plan(
+    measurements: Measurements, thresholds: Sequence[Threshold], now: float, *, most_in_reserve: int = RESERVE
+) -> Plan:
     """Choose what goes: in one walk from the least recently used on, each that helps where something is still scarce.
 
-    One walk over all resources, not one for each: so more free space never means more disposals.
+    One walk over all resources, not one for each: so more free space never means more disposals. It goes no further
+    than it has to, and on for what is due.
 
     Args:
         measurements: What was found.
         thresholds: What it is held to.
         now: POSIX seconds; a last use in the future counts as now.
+        most_in_reserve: So many are looked at beyond what is to go.
 
     Raises:
         ValueError: A threshold whose resource was not measured.
     """
-    walk = _Walk(wants(measurements, thresholds))
-    for candidate in _in_order(measurements.candidates, now, everything=bool(walk.wants)):
+    walk = _Walk(wants(measurements, thresholds), most_in_reserve)
+    for candidate in in_order(measurements, thresholds, now, walk.far_enough):
         walk.come_by(candidate)
     return walk.plan(measurements.at)
+
+
+def order(candidate: Candidate, thresholds: Sequence[Threshold], now: float) -> Order:
+    """What candidates are sorted by: priority, those of unknown size after all others, last use, key.
+
+    What is known is preferred: else ten would go where one would do. Which thresholds are crossed plays no part, or
+    more free space could mean another order, and that more disposals.
+
+    Args:
+        candidate: Which.
+        thresholds: All there are: only a size that one of them asks for can be missed.
+        now: POSIX seconds; a last use in the future counts as now.
+    """
+    unknown = None in candidate.sizes.values() and any(
+        candidate.sizes.get(held.resource, 0) is None and held.group in {None, candidate.group} for held in thresholds
+    )
+    return candidate.priority, unknown, min(candidate.last_used, now), candidate.key
+
+
+def _never() -> bool:
+    return False
+
+
+def in_order(
+    measurements: Measurements,
+    thresholds: Sequence[Threshold],
+    now: float,
+    far_enough: Callable[[], bool] = _never,
+) -> Iterator[Candidate]:
+    """All candidates in the order in which they are to go; once that is `far_enough`, only those that are due."""
+
+    def place(candidate: Candidate) -> Order:
+        return order(candidate, thresholds, now)
+
+    def of(source: DisposableSource) -> Iterator[Candidate]:
+        last: Candidate | None = None
+        if not far_enough():
+            for candidate in source.candidates(now, thresholds):
+                if far_enough():
+                    break
+                yield candidate
+                last = candidate
+            else:
+                return
+        yield from (c for c in source.due(now, thresholds) if last is None or place(c) > place(last))
+
+    listed = sorted((c for c in measurements.candidates if c.due is not None or not far_enough()), key=place)
+    registered = (c for c in listed if c.due is not None or not far_enough())
+    if not measurements.sources:
+        return registered
+    supplies = [of(source) for source in measurements.sources]
+    if not listed and len(supplies) == 1:
+        return supplies[0]
+    return heapq.merge(registered, *supplies, key=place)
 
 
 class _Walk:
     """One walk over the candidates: what was chosen so far, and what is still missing on paper."""
 
-    def __init__(self, crossed: tuple[Want, ...]) -> None:
+    def __init__(self, crossed: tuple[Want, ...], most_in_reserve: int) -> None:
         self.wants = crossed
         self._missing = {want.threshold: want.deficit for want in crossed}
+        self._scarce = list(self._missing)
+        self._left = most_in_reserve if crossed else 0
         self._steps: list[Step] = []
         self._reserve: list[Candidate] = []
         self._kept: list[Kept] = []
+        self._lumped: dict[tuple[str, str], Kept] = {}
         self._retry_at: float | None = None
 
+    def far_enough(self) -> bool:
+        """Whether all that is missing is found on paper, and the reserve has been looked for."""
+        return not self._scarce and self._left <= 0
+
     def come_by(self, candidate: Candidate) -> None:
-        scarce = [threshold for threshold, missing in self._missing.items() if missing > 0]
-        relieved = [threshold for threshold in scarce if candidate.helps(threshold)]
-        asked = bool(scarce) or candidate.due is not None
+        relieved = [threshold for threshold in self._scarce if candidate.helps(threshold)]
+        asked = bool(self._scarce) or candidate.due is not None
+        if not self._scarce:
+            self._left -= 1
         if asked and candidate.keep is not None:
             self._keep(candidate, candidate.keep)
         elif relieved or (asked and candidate.due is not None):
@@ -200,15 +287,23 @@ class _Walk:
             self._keep(candidate, WITHOUT_SIZE)
 
     def plan(self, at: float) -> Plan:
-        return Plan(at, self.wants, tuple(self._steps), tuple(self._kept), self._retry_at, tuple(self._reserve))
+        kept, more = (*self._kept, *self._lumped.values()), bool(self.wants) and self.far_enough()
+        return Plan(at, self.wants, tuple(self._steps), kept, self._retry_at, tuple(self._reserve), more)
 
     def _take(self, candidate: Candidate, relieved: Sequence[Threshold]) -> None:
         self._steps.append(Step(candidate, reasons(candidate, relieved)))
         for threshold in relieved:
             self._missing[threshold] -= candidate.sizes.get(threshold.resource) or 0
+        if relieved:
+            self._scarce = [threshold for threshold, missing in self._missing.items() if missing > 0]
 
     def _keep(self, candidate: Candidate, reason: str) -> None:
-        self._kept.append(Kept(candidate.key, reason, candidate.group, candidate.subject))
+        kept = Kept(candidate.key, reason, candidate.group, candidate.subject)
+        if len(self._kept) < NAMED:
+            self._kept.append(kept)
+        else:
+            alike = self._lumped.get((kept.group, reason))
+            self._lumped[kept.group, reason] = kept if alike is None else replace(alike, count=alike.count + 1)
         if candidate.keep_until is not None:
             ends = (candidate.keep_until, self._retry_at)
             self._retry_at = min(end for end in ends if end is not None)
@@ -218,9 +313,3 @@ def reasons(candidate: Candidate, relieved: Sequence[Threshold]) -> tuple[str, .
     """Why it goes: what is due goes for that, whatever it relieves besides."""
     resources = dict.fromkeys(threshold.resource.value for threshold in relieved)
     return (*((candidate.due,) if candidate.due is not None else ()), *resources)
-
-
-def _in_order(candidates: Sequence[Candidate], now: float, *, everything: bool) -> list[Candidate]:
-    """All candidates, or only those that are due, in the order in which they are to go."""
-    chosen = candidates if everything else [c for c in candidates if c.due is not None]
-    return sorted(chosen, key=lambda c: (c.priority, min(c.last_used, now), c.key))

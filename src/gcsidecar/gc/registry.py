@@ -1,4 +1,4 @@
-"""Who is registered, who is being disposed of right now, and who failed and is left alone for a while.
+"""Who is registered or belongs to a source, who is being disposed of right now, and who failed and is left alone.
 
 Its lock is held for moments only, never during a disposal: so nobody who registers or unregisters waits for one.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from gcsidecar.gc.backoff import Backoff
@@ -16,10 +16,12 @@ from gcsidecar.gc.planning import Candidate
 from gcsidecar.gc.pressure import Resource
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable, RankedDisposable
+    from gcsidecar.gc.pressure import Threshold
+    from gcsidecar.gc.source import DisposableSource
 
 BACKED_OFF = "backed-off"
 UNMEASURED = "unmeasured"
@@ -33,6 +35,7 @@ class Registry:
         self._clock = clock
         self._changed = threading.Condition()
         self._registered: dict[int, Disposable] = {}
+        self._sources: tuple[DisposableSource, ...] = ()
         self._disposing: dict[int, int] = {}  # which disposable, by which thread
         self._backoff = Backoff()
 
@@ -50,6 +53,17 @@ class Registry:
             self._backoff.forget(key)
             return self._registered.pop(key, None) is not None
 
+    def add_source(self, source: DisposableSource) -> None:
+        """Ask it for candidates, too; once more changes nothing."""
+        with self._changed:
+            if not any(known is source for known in self._sources):
+                self._sources = (*self._sources, source)
+
+    def remove_source(self, source: DisposableSource) -> None:
+        """Ask it no longer."""
+        with self._changed:
+            self._sources = tuple(known for known in self._sources if known is not source)
+
     @property
     def backed_off(self) -> int:
         """How many failed and wait to be tried again."""
@@ -64,11 +78,17 @@ class Registry:
             scarce: Whether anything is; if not, only those that may go without that are asked for what they know.
             with_backed_off: Whether those that failed a moment ago may go, too; else they are kept.
         """
-        monotonic = self._clock.monotonic()
         with self._changed:
             registered = [found for found in self._registered.values() if scarce or is_ranked(found)]
-            waiting = {} if with_backed_off else self._backoff.waiting(monotonic)
+            waiting = {} if with_backed_off else self._backoff.waiting(self._clock.monotonic())
         return tuple(_or_kept(describe(found, now), now, waiting.get(id(found))) for found in registered)
+
+    def sources(self, *, with_backed_off: bool = False) -> tuple[DisposableSource, ...]:
+        """All sources; those of theirs that failed a moment ago are kept, unless they may go, too."""
+        with self._changed:
+            waiting = {} if with_backed_off else self._backoff.waiting(self._clock.monotonic())
+            sources = self._sources
+        return tuple(_Patient(source, waiting) for source in sources) if waiting else sources
 
     @contextmanager
     def disposing(self, disposable: Disposable) -> Iterator[bool]:
@@ -76,7 +96,7 @@ class Registry:
         key = id(disposable)
         with self._changed:
             # What is being disposed of is no longer there to be taken, not even by a collection that it starts itself.
-            tracked = key in self._registered and key not in self._disposing
+            tracked = key not in self._disposing and self._tracks(disposable)
             if tracked:
                 self._disposing[key] = threading.get_ident()
         if not tracked:
@@ -90,17 +110,41 @@ class Registry:
             outcome = _KEPT
             raise
         finally:
-            self._end(key, outcome)
+            self._end(disposable, outcome)
 
-    def _end(self, key: int, outcome: str) -> None:
+    def _tracks(self, disposable: Disposable) -> bool:
+        return id(disposable) in self._registered or any(source.has(disposable) for source in self._sources)
+
+    def _end(self, disposable: Disposable, outcome: str) -> None:
+        key = id(disposable)
         with self._changed:
-            if outcome == _FAILED and key in self._registered:
+            if outcome == _FAILED and self._tracks(disposable):
                 self._backoff.failed(key, self._clock.monotonic())
             elif outcome == _GONE:
                 self._registered.pop(key, None)
                 self._backoff.forget(key)
             del self._disposing[key]
             self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """A source, with those kept that failed a moment ago; each with the seconds that are left."""
+
+    source: DisposableSource
+    waiting: Mapping[Hashable, float]
+
+    def candidates(self, now: float, thresholds: Sequence[Threshold]) -> Iterator[Candidate]:
+        return self._kept(self.source.candidates(now, thresholds), now)
+
+    def due(self, now: float, thresholds: Sequence[Threshold]) -> Iterator[Candidate]:
+        return self._kept(self.source.due(now, thresholds), now)
+
+    def has(self, disposable: Disposable) -> bool:
+        return self.source.has(disposable)
+
+    def _kept(self, found: Iterator[Candidate], now: float) -> Iterator[Candidate]:
+        return (_or_kept(candidate, now, self.waiting.get(id(candidate.subject))) for candidate in found)
 
 
 def is_ranked(disposable: Disposable) -> TypeGuard[RankedDisposable]:
@@ -130,8 +174,7 @@ def describe(disposable: Disposable, now: float) -> Candidate:
         sizes = {resource: _size(ask) for resource, ask in asked.items()}
         return Candidate(key, disposable.last_used(), sizes, subject=disposable)
     except Exception:  # noqa: BLE001  whatever somebody else's size raises: nothing goes on a guess, the others go on
-        unknown = dict.fromkeys(asked)
-        return Candidate(key, now, unknown, keep=UNMEASURED, subject=disposable)
+        return Candidate(key, now, {}, keep=UNMEASURED, subject=disposable)
 
 
 def _unknown() -> int:

@@ -64,7 +64,9 @@ def planned(filesystem: str, plan: Plan, patience: Patience, *, dry_run: bool) -
         name = f"{held.resource}_{held.group}" if held.group else held.resource.value
         values |= {f"{name}_free": want.measurement.free, f"{name}_trigger": held.trigger}
         values |= {f"{name}_target": held.target, f"{name}_deficit": want.deficit}
-    reasons = Counter(kept.reason for kept in plan.kept)
+    reasons: Counter[str] = Counter()
+    for kept in plan.kept:
+        reasons[kept.reason] += kept.count
     values |= {f"kept_{reason.replace('-', '_')}": count for reason, count in reasons.items()}
     if obstacles := list(islice(_obstacles(plan), NAMED)):
         values["obstacles"] = "; ".join(obstacles)

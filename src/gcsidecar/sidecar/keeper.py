@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.planning import Measurements, Plan
     from gcsidecar.gc.pressure import Threshold
+    from gcsidecar.gc.source import DisposableSource
     from gcsidecar.sidecar.config import Config
     from gcsidecar.sidecar.metrics import Metrics
 
@@ -89,6 +90,8 @@ class Keeper:
             stop=self.stopping,
             on_eviction=self._evicted,
         )
+        for root in self._roots:
+            self._collector.add_source(root.census.source)
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
@@ -101,12 +104,16 @@ class Keeper:
 
     # What roots need of it
 
-    def register(self, disposable: Disposable) -> None:
-        """Track a folder."""
-        self._collector.register(disposable)
+    def add_source(self, source: DisposableSource) -> None:
+        """Ask a root for its folders."""
+        self._collector.add_source(source)
+
+    def remove_source(self, source: DisposableSource) -> None:
+        """Ask it no longer."""
+        self._collector.remove_source(source)
 
     def unregister(self, disposable: Disposable) -> bool:
-        """Track a folder no longer."""
+        """A folder is gone."""
         return self._collector.unregister(disposable)
 
     def stopping(self) -> bool:
@@ -134,10 +141,7 @@ class Keeper:
     # Its life
 
     def start(self) -> None:
-        """Begin; folders that the roots know already are tracked from now on."""
-        for root in self._roots:
-            for folder in root.census.folders():
-                self._collector.register(folder)
+        """Begin."""
         for thread in self._threads:
             thread.start()
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.watching.watcher import Watcher
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.source import DisposableSource
     from gcsidecar.sidecar.keeper import Keeper
 
 _log = logging.getLogger("gcsidecar.roots")
@@ -40,13 +41,18 @@ class Link:
     def __init__(self) -> None:
         self.keeper: Keeper | None = None
 
-    def register(self, disposable: Disposable) -> None:
-        """Track a folder."""
+    def add_source(self, source: DisposableSource) -> None:
+        """Ask a root for its folders."""
         if self.keeper is not None:
-            self.keeper.register(disposable)
+            self.keeper.add_source(source)
+
+    def remove_source(self, source: DisposableSource) -> None:
+        """Ask it no longer."""
+        if self.keeper is not None:
+            self.keeper.remove_source(source)
 
     def unregister(self, disposable: Disposable) -> bool:
-        """Track a folder no longer."""
+        """A folder is gone."""
         return self.keeper is not None and self.keeper.unregister(disposable)
 
     def stopping(self) -> bool:

@@ -457,9 +457,10 @@ class Protocol(RuleBasedStateMachine):
         known, tally = self.root.census.folders(), self.root.tally()
         assert sum(amount.folders for amount in tally.by_state.values()) == len(known)
         assert tally.leases == sum(folder.leases for folder in known)
-        # Each folder that is known is registered, and nothing else is.
-        registered = self.root.test_collector._registry._registered.values()  # type: ignore[attr-defined]
-        assert set(map(id, registered)) == set(map(id, known))
+        # The collector is given each folder that is known, and nothing else.
+        (source,) = self.root.test_collector._registry.sources(with_backed_off=True)  # type: ignore[attr-defined]
+        given = [id(candidate.subject) for candidate in source.candidates(self.clock.time(), ())]
+        assert sorted(given) == sorted(map(id, known))
 
     def check_totals_against_the_disk(self) -> None:
         tally = self.root.tally()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.folders.table import Table
 from gcsidecar.cache.measuring.sizes import TreeSize
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.pressure import Resource
@@ -46,7 +47,8 @@ class FakeHome:
 
 def folder_at(path: Path, home: FakeHome, *, pinned: bool = False, arrived_at: float | None = None) -> Folder:
     os.utime(path, (NOW - 100, NOW - 100))
-    return Folder(home, "a", path.stat(), pinned=pinned, arrived_at=arrived_at)
+    status = path.stat()
+    return Folder(Table(home, status.st_dev), "a", status, pinned=pinned, arrived_at=arrived_at)
 
 
 def test_until_it_is_measured_its_size_is_unknown_and_worth_trying(tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fnmatch
-import heapq
 import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
 from gcsidecar.cache.folders.folder import Folder, Home
 from gcsidecar.cache.folders.listing import FolderGlob
-from gcsidecar.cache.folders.tally import RootTally, Totals
+from gcsidecar.cache.folders.running import RunningTally, Young
+from gcsidecar.cache.folders.source import FolderSource
+from gcsidecar.cache.folders.table import Table
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
@@ -24,10 +25,12 @@ from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gcsidecar.cache.folders.hearers import Listener, Watch
+    from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
     from gcsidecar.gc.clock import Clock
-    from gcsidecar.gc.disposable import ResourceTracker
+    from gcsidecar.gc.source import SourceTracker
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
@@ -40,56 +43,6 @@ RECENT_SECONDS = 120.0
 ATTEMPTS = 3
 
 
-class Watch(Protocol):
-    """Watches folders, so that their changes are heard of."""
-
-    def add(self, name: str, /) -> bool:
-        """Watch a folder, before it is looked at, so that nothing is missed between; False where it can't be."""
-
-    def add_above(self, path: str) -> None:
-        """Watch a directory above folders; before it is listed."""
-
-    def remove(self, name: str) -> None:
-        """Watch it no longer."""
-
-    def changed(self, folder: Folder, *, arrived: bool) -> None:
-        """A folder arrived, lost its last lease or has new entries: its size may have changed."""
-
-
-class _NoWatch:
-    def add(self, _name: str, /) -> bool:
-        """Nothing is watched."""
-        return True
-
-    def add_above(self, path: str) -> None:
-        """Nothing is watched."""
-
-    def remove(self, name: str) -> None:
-        """Nothing is watched."""
-
-    def changed(self, folder: Folder, *, arrived: bool) -> None:
-        """Nothing is measured."""
-
-
-NO_WATCH = _NoWatch()
-
-
-class Listener(Protocol):
-    """Hears of what happens to folders, in the thread that found it; must not wait."""
-
-    def complete(self) -> None:
-        """All folders that were there at the start have been seen."""
-
-    def arrived(self, folder: Folder, at: float) -> None:
-        """A folder appeared after that."""
-
-    def used(self, folder: Folder) -> None:
-        """A folder's last use has moved."""
-
-    def departed(self, folder: Folder, *, evicted: bool) -> None:
-        """A folder is gone: by us, or by others."""
-
-
 class CensusHome(Home, LookoutHome, Protocol):
     """What the census needs of its root."""
 
@@ -99,14 +52,14 @@ class Census:
 
     Args:
         root: Whose.
-        tracker: With whom each folder registers.
+        tracker: Whom it gives its folders as a source.
         watch: Told of folders that come, change and go.
         listener: Told what is to be remembered of them.
         clock: Both clocks.
     """
 
     def __init__(
-        self, root: CensusHome, tracker: ResourceTracker, watch: Watch, listener: Listener, clock: Clock
+        self, root: CensusHome, tracker: SourceTracker, watch: Watch, listener: Listener, clock: Clock
     ) -> None:
         self._root = root
         self._tracker = tracker
@@ -118,8 +71,12 @@ class Census:
         self.lookout = Lookout(root, clock)
         self._lock = threading.RLock()
         self._folders: dict[str, Folder] = {}
-        self._totals = Totals()
-        self._young: list[tuple[float, str]] = []
+        self._table = Table(root, os.fstat(root.fd).st_dev)
+        self._running = RunningTally(self._table, root.spec.top_folders, root.spec.keep_newest)
+        self._young = Young(self._table)
+        self._round = 0
+        self.source = FolderSource(self._table, self.get)
+        tracker.add_source(self.source)
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
 
@@ -146,23 +103,27 @@ class Census:
     def known_bytes(self) -> int:
         """What all measured folders take."""
         with self._lock:
-            return self._totals.disk_bytes
+            return self._running.disk_bytes
 
     @property
     def count(self) -> int:
         """How many folders there are."""
         return len(self._folders)
 
-    def tally(self, top: int, own_bytes: int) -> RootTally:
-        """The totals now, with the `top` largest folders."""
-        now = self._clock.time()
+    def tally(self, own_bytes: int) -> RootTally:
+        """The totals now, with the largest folders."""
         with self._lock:
-            by_state = self._totals.by_state()
-            largest = heapq.nlargest(top, self._folders.values(), key=lambda f: (f.disk_bytes or 0, f.name))
-            shown = tuple(folder.shown(now) for folder in largest)
-            oldest = [f.oldest_lease_at for f in self._folders.values() if f.oldest_lease_at is not None]
-            totals = (self._totals.unmeasured, *self._totals.by_standing())
-        return RootTally(by_state, *totals, min(oldest, default=None), shown, own_bytes)
+            return self._running.tally(self._clock.time(), own_bytes)
+
+    def stalest(self, count: int) -> list[Folder]:
+        """Those with the oldest sizes, in order, at most 256; what was never measured is not among them."""
+        with self._lock:
+            return self._running.stalest(count)
+
+    def newest(self) -> list[Folder]:
+        """The `keep_newest` folders that were used last."""
+        with self._lock:
+            return self._running.newest(self._root.spec.keep_newest)
 
     # What is found
 
@@ -172,15 +133,14 @@ class Census:
         Raises:
             OSError: The root can't be listed; what was known stays.
         """
-        seen: set[str] = set()
+        self._round = (self._round + 1) % 256
         new: list[tuple[int, str]] = []
         beside = self._where_to_look_beside()
         for number, found in enumerate(self._glob.list(self._root.fd, self._watch.add_above)):
-            seen.add(found.name)
             folder = self._folders.get(found.name)
             if folder is None and self.complete:
                 new.append((found.status.st_ctime_ns, found.name))
-            elif folder is None or self._may_have_changed(folder, found.status):
+            elif folder is None or not self._stands_still(folder, found.status):
                 self.refresh(found.name, beside=beside(found.name))
             if number % CHUNK == CHUNK - 1:
                 yield
@@ -189,8 +149,8 @@ class Census:
             self.refresh(name, beside=beside(name))
             if number % CHUNK == CHUNK - 1:
                 yield
-        for name in [name for name in list(self._folders) if name not in seen]:
-            self.refresh(name)
+        for folder in [one for one in self._table.folders() if self._table.seen[one.row] != self._round]:
+            self.refresh(folder.name)
         self.refresh_beside()
         if not self.complete:
             self.complete = True
@@ -203,14 +163,16 @@ class Census:
         names = {found.name for found in self._glob.list(self._root.fd)}
         return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
 
-    def _may_have_changed(self, folder: Folder, status: os.stat_result) -> bool:
+    def _stands_still(self, folder: Folder, status: os.stat_result) -> bool:
         """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
-        if (folder.mtime_ns, folder.ctime_ns) != (status.st_mtime_ns, status.st_ctime_ns):
-            return True
-        if folder.identity != (status.st_dev, status.st_ino) or folder.unreadable:
-            return True
+        self._table.seen[folder.row] = self._round
         recent = status.st_ctime > self._clock.time() - RECENT_SECONDS
-        return recent or self.lookout.may_change(folder) or not self._root.patterns.shows_in_mtime
+        return (
+            self._table.stands_still(folder.row, status)
+            and not recent
+            and self._root.patterns.shows_in_mtime
+            and not self.lookout.may_change(folder)
+        )
 
     def refresh_beside(self) -> None:
         """Look anew at each folder beside which a lease came or went, with one listing for all.
@@ -303,15 +265,13 @@ class Census:
             arrived = known is None
             folder = self._arrive(name, status, now) if known is None else known
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
-            folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
-            folder.unreadable = leases is None
-            if leases is not None:
-                _set_leases(folder, leases)
-            self._account(folder, now)
+            with self._counting(folder, now):
+                folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+                folder.unreadable = leases is None
+                if leases is not None:
+                    _set_leases(folder, leases)
             used = folder.last_used() != last_used
             self.version += used
-        if arrived:
-            self._tracker.register(folder)
         if arrived and folder.arrived_at is not None:
             self._listener.arrived(folder, folder.arrived_at)
         elif used and not arrived:
@@ -323,25 +283,30 @@ class Census:
     def _arrive(self, name: str, status: os.stat_result, now: float) -> Folder:
         pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
         # When that arrived which was there at the start only the history knows, if there is one.
-        folder = Folder(self._root, name, status, pinned=pinned, arrived_at=now if self.complete else None)
+        arrived_at = now if self.complete else None
+        folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
+        self._table.put(folder)
+        self._table.seen[folder.row] = self._round
         self._folders[name] = folder
         self._await_age(folder, now)
         return folder
 
     def _await_age(self, folder: Folder, now: float) -> None:
         if folder.young_until > now:
-            heapq.heappush(self._young, (folder.young_until, folder.name))
+            self._young.add(folder)
 
-    def _account(self, folder: Folder, now: float) -> None:
-        share = folder.new_share(now)
-        if share != folder.share:
-            self._totals.replace(folder.share, share)
-            folder.share = share
-            self.version += 1
+    @contextlib.contextmanager
+    def _counting(self, folder: Folder, now: float) -> Iterator[None]:
+        """While figures of a folder change; it is counted anew with them."""
+        before = folder.share
+        yield
+        folder.count(now)
+        self.version += self._running.recount(folder, before)
 
     def _forget(self, folder: Folder) -> None:
-        self._totals.replace(folder.share, None)
-        folder.share = None
+        before = folder.share
+        self._table.drop(folder)
+        self._running.recount(folder, before)
         if self._folders.get(folder.name) is folder:
             del self._folders[folder.name]
         self.lookout.forget(folder.name)
@@ -355,7 +320,7 @@ class Census:
         """Know it no longer; False where another thread has seen to that."""
         self._watch.remove(folder.name)
         with self._lock:
-            known = folder.share is not None
+            known = folder.is_counted
             self._forget(folder)
         self._tracker.unregister(folder)
         return known
@@ -371,23 +336,21 @@ class Census:
         """Let those be idle that are young no longer; returns when the next one will be, POSIX seconds, or none."""
         now = self._clock.time()
         with self._lock:
-            while self._young and self._young[0][0] <= now:
-                _, name = heapq.heappop(self._young)
-                folder = self._folders.get(name)
-                if folder is not None and folder.share is not None:
-                    self._account(folder, now)
-            return self._young[0][0] if self._young else None
+            for folder in self._young.grown_up(now):
+                with self._counting(folder, now):
+                    """Only the time has."""
+            return self._young.next_at()
 
     def measured(self, folder: Folder, size: TreeSize) -> None:
         """Take in the size of a folder."""
         now = self._clock.time()
         with self._lock:
-            if folder.share is None:
+            if not folder.is_counted:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
-            folder.measured(size, now, atime=self._root.spec.last_used == "atime")
-            self._account(folder, now)
+            with self._counting(folder, now):
+                folder.measured(size, now, atime=self._root.spec.last_used == "atime")
             self.version += 1
             used = last_used is not None and folder.last_used() != last_used
         if used:
@@ -407,11 +370,11 @@ class Census:
             folder = self._folders.get(name)
             if folder is None or folder.identity[1] != inode:
                 return False
-            if arrived_at is not None:
-                folder.arrived_at = min(arrived_at, now)
-            folder.touched_at = max(folder.touched_at, min(touched_at, now))
+            with self._counting(folder, now):
+                if arrived_at is not None:
+                    folder.arrived_at = min(arrived_at, now)
+                folder.touched_at = max(folder.touched_at, min(touched_at, now))
             self._await_age(folder, now)
-            self._account(folder, now)
             self.version += 1
         return True
 
@@ -437,8 +400,9 @@ class Census:
         self.refresh(folder.name)
 
     def clear(self) -> None:
-        """Forget all folders; they are registered no longer."""
+        """Forget all folders; nobody is given them any more."""
         self.complete = False
+        self._tracker.remove_source(self.source)
         for folder in self.folders():
             self._let_go(folder)
 

@@ -1,12 +1,14 @@
 """A folder as a Disposable: what is known of it, and what the planner is told.
 
-It holds figures and asks its root for everything that touches the disk. There may be 100,000 of them: packed.
+It is the way to one row of its root's table, and asks its root for everything that touches the disk.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from gcsidecar.cache.folders.figures import Figure, Flag, Optional, OptionalSign, Seldom, Sign
+from gcsidecar.cache.folders.table import NO_STATE, UNKNOWN_SIZE, UNKNOWN_TIME
 from gcsidecar.cache.folders.tally import FolderShare, Share, State
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.planning import Candidate
@@ -15,9 +17,19 @@ from gcsidecar.gc.pressure import Resource
 if TYPE_CHECKING:
     import os
 
+    from gcsidecar.cache.folders.table import Table
     from gcsidecar.cache.measuring.sizes import TreeSize
 
+_STATES = tuple(State)
 MAX_IDLE = "max-idle"
+# Looked up once: an enum's members are no plain attributes, and this is done for each of very many.
+_DISK, _INODES, _SIZE, _FOLDERS, _MEMORY = (
+    Resource.DISK,
+    Resource.INODES,
+    Resource.SIZE,
+    Resource.FOLDERS,
+    Resource.MEMORY,
+)
 
 
 class Home(Protocol):
@@ -43,14 +55,21 @@ class Home(Protocol):
 
 
 class Folder:
-    """One folder of a root. Its root's lock guards all changes; single figures may be read at any time.
+    """One folder of a root. Its census's lock guards all changes; single figures may be read at any time.
+
+    It is the same object for as long as the census knows it. One that is gone keeps its last figures.
+
+    Args:
+        table: That of its root.
+        name: Its path relative to the root.
+        status: Of the directory.
+        pinned: Whether the config keeps it.
+        arrived_at: When its name appeared, POSIX seconds; none where that is unknown.
 
     Attributes:
-        name: Its path relative to the root.
-        pinned: Whether the config keeps it.
-        identity: Device and inode of the directory.
+        row: Where it stands in the table.
+        inode: Of the directory.
         mtime_ns: Of the directory itself, and its ctime: while both stand still it has the same entries.
-        arrived_at: When its name appeared, POSIX seconds; none where that is unknown.
         touched_at: A last use that the filesystem doesn't know: of a lease beside it that could not be written down.
         inner_at: The newest use of a file inside, as of the last measuring.
         leases: How many hold; `beside` of them lie beside the folder, `stale_leases` are suspect.
@@ -63,60 +82,51 @@ class Folder:
         evicting: Whether it is being moved away right now.
     """
 
-    __slots__ = (
-        "arrived_at",
-        "beside",
-        "ctime_ns",
-        "dead_leases",
-        "disk_bytes",
-        "evicting",
-        "home",
-        "identity",
-        "inner_at",
-        "inodes",
-        "lease_at",
-        "leases",
-        "measured_at",
-        "mtime_ns",
-        "name",
-        "obstacle",
-        "oldest_lease_at",
-        "pinned",
-        "share",
-        "stale_leases",
-        "touched_at",
-        "unreadable",
-    )
+    __slots__ = ("name", "row", "table")
+
+    inode = Figure[int]()
+    mtime_ns = Sign[int]()
+    ctime_ns = Figure[int]()
+    arrived_at = OptionalSign(UNKNOWN_TIME)
+    touched_at = Sign[float]()
+    inner_at = Sign[float]()
+    lease_at = Sign[float]()
+    disk_bytes = Optional(UNKNOWN_SIZE)
+    inodes = Figure[int]()
+    measured_at = Figure[float]()
+    pinned = Flag()
+    unreadable = Flag()
+    evicting = Flag()
+    leases = Seldom[int]()
+    beside = Seldom[int]()
+    stale_leases = Seldom[int]()
+    dead_leases = Seldom[int]()
+    oldest_lease_at = Seldom[float | None]()
+    obstacle = Seldom[str | None]()
 
     def __init__(
-        self, home: Home, name: str, status: os.stat_result, *, pinned: bool, arrived_at: float | None
+        self, table: Table, name: str, status: os.stat_result, *, pinned: bool, arrived_at: float | None
     ) -> None:
-        self.home = home
+        self.table = table
         self.name = name
-        self.pinned = pinned
-        self.identity = (status.st_dev, status.st_ino)
-        self.mtime_ns = status.st_mtime_ns
-        self.ctime_ns = status.st_ctime_ns
-        self.arrived_at = arrived_at
-        self.touched_at = 0.0
-        self.inner_at = 0.0
-        self.leases = 0
-        self.beside = 0
-        self.stale_leases = 0
-        self.dead_leases = 0
-        self.lease_at = 0.0
-        self.oldest_lease_at: float | None = None
-        self.unreadable = False
-        self.disk_bytes: int | None = None
-        self.inodes = 0
-        self.measured_at = 0.0
-        self.obstacle: str | None = None
-        self.evicting = False
-        self.share: Share | None = None
+        self.row = table.take_row(status, pinned=pinned, arrived_at=arrived_at)
+
+    def __del__(self) -> None:
+        self.table.free_row(self.row)
+
+    @property
+    def home(self) -> Home:
+        """Its root."""
+        return self.table.home
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode of the directory."""
+        return self.table.device_of(self.row), self.inode
 
     def last_used(self) -> float:
         """The newest sign of use: the folder's mtime, a lease's, a file's inside when measured, its arrival."""
-        return max(self.mtime_ns / 1e9, self.lease_at, self.inner_at, self.touched_at, self.arrived_at or 0.0)
+        return self.table.last_used(self.row)
 
     def disk_size(self) -> int:
         """Allocated bytes, as of the last measuring.
@@ -148,31 +158,28 @@ class Folder:
 
     def candidate(self, now: float) -> Candidate:
         """What the planner is to know of it."""
+        home, last_used, keep = self.home, min(self.last_used(), now), self.keep(now)
+        until = None if keep is None else self._kept_until(keep)
+        due = MAX_IDLE if self._is_overdue(last_used, now) else None
+        return Candidate(self.name, last_used, self._sizes(), home.name, home.priority, keep, until, due, self)
+
+    def _sizes(self) -> dict[Resource, int | None]:
+        disk_bytes = self.disk_bytes
         sizes: dict[Resource, int | None] = {
-            Resource.DISK: self.disk_bytes,
-            Resource.INODES: self.inodes if self.disk_bytes is not None else None,
-            Resource.SIZE: self.disk_bytes,
-            Resource.FOLDERS: 1,
+            _DISK: disk_bytes,
+            _INODES: None if disk_bytes is None else self.inodes,
+            _SIZE: disk_bytes,
+            _FOLDERS: 1,
         }
         if self.home.in_memory:
-            sizes[Resource.MEMORY] = self.disk_bytes
-        last_used, keep = min(self.last_used(), now), self.keep(now)
-        return Candidate(
-            self.name,
-            last_used,
-            sizes,
-            self.home.name,
-            self.home.priority,
-            keep,
-            self._kept_until(keep),
-            MAX_IDLE if self._is_overdue(last_used, now) else None,
-            self,
-        )
+            sizes[_MEMORY] = disk_bytes
+        return sizes
 
     @property
     def young_until(self) -> float:
         """Until when it counts as young; 0 where its arrival is unknown, which holds nothing back."""
-        return self.arrived_at + self.home.min_age_seconds if self.arrived_at is not None else 0.0
+        arrived_at = self.arrived_at
+        return arrived_at + self.home.min_age_seconds if arrived_at is not None else 0.0
 
     def state(self, now: float) -> State:
         """What it is; of several that hold the first counts."""
@@ -193,10 +200,8 @@ class Folder:
             return state.value
         return "obstacle" if self.obstacle is not None else self.home.holds_back(self)
 
-    def _kept_until(self, reason: str | None) -> float | None:
-        if reason == State.YOUNG:
-            return self.young_until
-        return None if reason is None else self.home.held_until(self, reason)
+    def _kept_until(self, reason: str) -> float | None:
+        return self.young_until if reason == State.YOUNG else self.home.held_until(self, reason)
 
     def _is_overdue(self, last_used: float, now: float) -> bool:
         limit = self.home.max_idle_seconds
@@ -210,10 +215,23 @@ class Folder:
         self.measured_at = at
         self.obstacle = size.obstacle
 
-    def new_share(self, now: float) -> Share:
-        """What it adds to its root's totals."""
+    @property
+    def share(self) -> Share | None:
+        """What it adds to its root's totals, in the state that it was last counted in; none if it is not counted."""
+        state = self.table.state[self.row]
+        if state == NO_STATE:
+            return None
         leases = (self.leases, self.stale_leases, self.dead_leases)
-        return Share(self.state(now), self.disk_bytes, self.inodes, *leases)
+        return Share(_STATES[state - 1], self.disk_bytes, self.inodes, *leases)
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is one of its root's folders."""
+        return self.table.state[self.row] != NO_STATE
+
+    def count(self, now: float) -> None:
+        """Count it in the state that it is in now."""
+        self.table.state[self.row] = _STATES.index(self.state(now)) + 1
 
     def shown(self, now: float) -> FolderShare:
         """It as one of the largest."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,8 @@ class RootTally:
         oldest_lease_at: When the oldest lease was last touched, POSIX seconds; none without leases.
         top: The largest folders, largest first, at most `top_folders`.
         own_bytes: What `.gcsidecar/` itself takes.
+        oldest_measured_at: Of the folders whose size is known, when that with the oldest was measured, POSIX seconds;
+            none where no size is known.
     """
 
     by_state: Mapping[State, Amount]
@@ -65,10 +67,10 @@ class RootTally:
     oldest_lease_at: float | None = None
     top: tuple[FolderShare, ...] = ()
     own_bytes: int = 0
+    oldest_measured_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """What one folder adds to the totals."""
 
     state: State

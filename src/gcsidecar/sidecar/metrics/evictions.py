@@ -186,7 +186,7 @@ def of_collection(filesystem: str, collection: Collection) -> Entry:
     entry = Entry()
     entry.count(COLLECTIONS.name, filesystem, amount=bool(collection.wants or collection.evictions or collection.kept))
     for kept in collection.kept:
-        entry.count(KEPT.name, kept.group, labels.kept_reason(kept.reason))
+        entry.count(KEPT.name, kept.group, labels.kept_reason(kept.reason), amount=kept.count)
     for failure in collection.failures:
         entry.count(FAILED.name, failure.group)
     return entry
