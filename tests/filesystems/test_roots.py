@@ -1,4 +1,4 @@
-"""A root that is taken away, covered or replaced while the sidecar runs: nothing goes that isn't in the root's place."""
+"""A root that is taken away, covered or replaced while the sidecar runs: nothing goes that isn't in its place."""
 
 from __future__ import annotations
 
@@ -39,6 +39,26 @@ def held(folder: Path) -> Iterator[None]:
         holder.communicate()
 
 
+@contextmanager
+def covered(place: Path, over: Path) -> Iterator[None]:
+    """What lies in `place` is out of sight, and `over` is in its place."""
+    subprocess.run(["mount", "--bind", str(over), str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@contextmanager
+def unmounted(place: Path, disk: Path) -> Iterator[None]:
+    """`disk`, which is mounted there, is not."""
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["mount", "--bind", str(disk), str(place)], check=True)
+
+
 def lost(sidecar: Sidecar) -> int:
     return len(sidecar.events("root-lost"))
 
@@ -54,7 +74,7 @@ class Filled:
         path: Where it is now.
     """
 
-    def __init__(self, path: Path, sidecar: Sidecar) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         make_folder(path, "gone")
         eventually(lambda: names(path) == {"leased"}, "what has no lease goes")
@@ -94,15 +114,14 @@ def test_a_root_that_was_unmounted_is_found_again_and_its_history_with_it(
     mounts.mount_over(place, "--bind", str(disk))
     make_folder(place, "leased")
     with Sidecar(tmp_path, config(root(place, max_folders=1), **WATCHED)) as sidecar, held(place / "leased"):
-        filled = Filled(place, sidecar)
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
-        make_folder(disk, "extra")
-        filled.path = disk
-        eventually(lambda: lost(sidecar) == 1, "it is missed")
-        make_folder(place, "below, newer")
-        eventually(lambda: names(place) == {"below, newer"}, "what is there now is the root")
-        filled.expect_untouched()
-        subprocess.run(["mount", "--bind", str(disk), str(place)], check=True)
+        filled = Filled(place)
+        with unmounted(place, disk):
+            make_folder(disk, "extra")
+            filled.path = disk
+            eventually(lambda: lost(sidecar) == 1, "it is missed")
+            make_folder(place, "below, newer")
+            eventually(lambda: names(place) == {"below, newer"}, "what is there now is the root")
+            filled.expect_untouched()
         eventually(lambda: lost(sidecar) == 2, "it is found")
         filled.path = place
         expect_taken_up(sidecar, filled)
@@ -116,16 +135,15 @@ def test_what_is_mounted_over_a_root_is_the_root_until_it_is_taken_off(
     make_folder(place, "leased")
     below = os.open(place, os.O_RDONLY)
     with Sidecar(tmp_path, config(root(place, max_folders=1), **WATCHED)) as sidecar, held(place / "leased"):
-        filled = Filled(place, sidecar)
+        filled = Filled(place)
         make_folder(place, ".extra")
         over = tmpfs()
         for name in ("a", "b", "leased"):
             make_folder(over, name)
-        subprocess.run(["mount", "--bind", str(over), str(place)], check=True)
-        os.rename(".extra", "extra", src_dir_fd=below, dst_dir_fd=below)
-        eventually(lambda: names(over) == {"leased"}, "what came is kept")
-        assert sidecar.metric("gcsidecar_leases", root="jobs", state="live") == 0
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
+        with covered(place, over):
+            os.rename(".extra", "extra", src_dir_fd=below, dst_dir_fd=below)
+            eventually(lambda: names(over) == {"leased"}, "what came is kept")
+            assert sidecar.metric("gcsidecar_leases", root="jobs", state="live") == 0
         # It was there all the while, under what covered it.
         assert lost(sidecar) == 1
         expect_taken_up(sidecar, filled)
@@ -142,7 +160,7 @@ def test_a_root_that_was_renamed_away_is_left_alone_until_it_is_back(
     place, away = above / "cache", above / "away"
     make_folder(place, "leased")
     with Sidecar(tmp_path, config(root(place, max_folders=1), **WATCHED)) as sidecar, held(place / "leased"):
-        filled = Filled(place, sidecar)
+        filled = Filled(place)
         place.rename(away)
         if by == "a directory":
             for name in ("a", "b"):
@@ -168,7 +186,7 @@ def test_a_root_that_was_deleted_and_made_anew_begins_anew(tmpfs: MakeFilesystem
     make_folder(place, "leased")
     with Sidecar(tmp_path, config(root(place, max_folders=1), **WATCHED)) as sidecar:
         (place / "leased/.lease").touch()
-        Filled(place, sidecar)
+        Filled(place)
         shutil.rmtree(place)
         for name in ("a", "gone"):
             make_folder(place, name)

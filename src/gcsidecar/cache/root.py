@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from gcsidecar.gc.source import SourceTracker
 
 STANDBY = "standby"
+# By less a clock is slewed, or whoever reads both of them is held up in between.
+JUMP_SECONDS = 2.0
 
 
 def _unheard(*_values: object) -> None:
@@ -106,7 +108,7 @@ class Root:
         self.in_memory = self.filesystem.in_memory
         self.patterns = LeasePatterns(spec.lease.files)
         self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
-        self._began = (clock.time(), clock.monotonic())
+        self._looked_at = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
         self.census = Census(self, tracker, watch, self.chronicle, clock)
@@ -295,8 +297,24 @@ class Root:
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""
-        time_then, monotonic_then = self._began
+        time_then, monotonic_then = self._looked_at
         return min(now, time_then + self._clock.monotonic() - monotonic_then)
+
+    def look_at_clock(self) -> float:
+        """See whether the calendar's clock has jumped, so that no age and no idle time changes by that.
+
+        Returns:
+            By how many seconds it did; 0 for what it may have been slewed by.
+        """
+        (time_then, monotonic_then), now = self._looked_at, self._clock.time()
+        monotonic = self._clock.monotonic()
+        jumped = (now - time_then) - (monotonic - monotonic_then)
+        if abs(jumped) < JUMP_SECONDS:
+            jumped = 0.0
+        else:
+            self.census.clock_jumped(jumped)
+        self._looked_at = (now, monotonic)
+        return jumped
 
 
 def _open(path: str) -> int:

@@ -131,6 +131,11 @@ def history(root: str, event: str, problem: str) -> None:
     _history_log.log(logging.WARNING if problem else logging.INFO, event, extra=fields(root=root, **values))
 
 
+def clock_jumped(root: str, seconds: float) -> None:
+    """The calendar's clock jumped; ages and idle times were set right."""
+    _log.warning("clock-jumped", extra=fields(root=root, seconds=seconds))
+
+
 def failed(failures: Sequence[Failure]) -> None:
     """Evictions that raised."""
     for failure in failures:

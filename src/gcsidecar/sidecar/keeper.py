@@ -181,6 +181,7 @@ class Keeper:
 
     def _round(self) -> float:
         """Measure, and collect if need be; returns when to measure again, in seconds."""
+        self._look_at_clock()
         if self._caretaker.look_after():
             self._survey.wake()
         try:
@@ -195,6 +196,11 @@ class Keeper:
             self._unmeasured(error)
             return RETRY_SECONDS
         return self._collector.interval_seconds(measurements, thresholds)
+
+    def _look_at_clock(self) -> None:
+        for root in self._roots:
+            if jumped := root.look_at_clock():
+                journal.clock_jumped(root.name, jumped)
 
     def _look_at_locks(self) -> None:
         """What a dead holder kept may go at once; the kernel tells nobody that a lock was dropped."""

@@ -332,6 +332,16 @@ class Census:
         with self._lock:
             self.version += 1
 
+    def clock_jumped(self, by_seconds: float) -> None:
+        """What is known of times counts by the calendar's clock as it is now."""
+        now = self._clock.time()
+        with self._lock:
+            for folder in self._table.folders():
+                with self._counting(folder, now):
+                    folder.clock_jumped(by_seconds, now)
+                self._await_age(folder, now)
+            self.version += 1
+
     def grow_up(self) -> float | None:
         """Let those be idle that are young no longer; returns when the next one will be, POSIX seconds, or none."""
         now = self._clock.time()
