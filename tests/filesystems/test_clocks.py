@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import struct
-import subprocess
-import sys
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +13,7 @@ import pytest
 
 from cache.helpers import make_folder
 from e2e.harness import Sidecar, eventually
+from filesystems.holders import held
 from filesystems.roots import config, names, root
 
 if TYPE_CHECKING:
@@ -26,6 +25,8 @@ pytestmark = pytest.mark.e2e
 
 HOUR = 3600.0
 TTL = 1.5
+# On a small filesystem.
+MEASURED_OFTEN = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
 # On a small filesystem.
 MEASURED_OFTEN = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
 BEATS = """
@@ -65,21 +66,6 @@ def calendar(tmp_path: Path) -> Iterator[Calendar]:
     made.close()
 
 
-@contextmanager
-def beating(folder: Path, calendar: Calendar | None) -> Iterator[subprocess.Popen[str]]:
-    """A heartbeat lease of our client, in a process whose clock jumps, too, or doesn't: files may be another host's."""
-    command = [sys.executable, "-c", BEATS, str(folder), str(TTL)]
-    environ = {**os.environ, **(calendar.environ if calendar else {})}
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        try:
-            yield holder
-        finally:
-            holder.kill()
-
-
 def test_no_lease_ends_by_a_jump_be_it_a_heartbeat_or_in_a_parked_folder(
     tmpfs: MakeFilesystem, fuse: Serve, calendar: Calendar, tmp_path: Path
 ) -> None:
@@ -94,8 +80,9 @@ def test_no_lease_ends_by_a_jump_be_it_a_heartbeat_or_in_a_parked_folder(
         root(other, "parked", lease={"parked_ttl": "30m"}),
     )
     with ExitStack() as holders:
-        same = holders.enter_context(beating(cache / "same clock", calendar))
-        holders.enter_context(beating(cache / "other clock", None))
+        same = holders.enter_context(held(cache / "same clock", ttl_seconds=TTL, environ=os.environ | calendar.environ))
+        # Files may have been written by a host whose clock is another one.
+        holders.enter_context(held(cache / "other clock", ttl_seconds=TTL))
         with Sidecar(tmp_path, config(*roots, **MEASURED_OFTEN), environ=calendar.environ) as sidecar:
 
             def live() -> float | None:

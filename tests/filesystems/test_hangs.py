@@ -24,18 +24,6 @@ ENDS_SECONDS = 5.0
 SETTLED = {"settle": "100ms"}
 
 
-@pytest.fixture(params=["bindfs", "fuse-overlayfs"])
-def server(request: pytest.FixtureRequest, tmpfs: MakeFilesystem, fuse: Serve, tmp_path: Path) -> Server:
-    """Serves what is small and so is measured many times a second; one of the two writes to it late."""
-    above = tmpfs()
-    for name in ("lower", "upper", "work"):
-        (above / name).mkdir()
-    if request.param == "bindfs":
-        return fuse(tmp_path / "hangs", "bindfs", "-f", str(above / "upper"))
-    options = f"lowerdir={above / 'lower'},upperdir={above / 'upper'},workdir={above / 'work'}"
-    return fuse(tmp_path / "hangs", "fuse-overlayfs", "-f", "-o", options)
-
-
 def measured_at(sidecar: Sidecar, filesystem: str) -> float:
     return sidecar.metric("gcsidecar_filesystem_last_measurement_timestamp_seconds", filesystem=filesystem) or 0.0
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ import pytest
 
 from cache.helpers import make_folder
 from e2e.harness import Sidecar, eventually
+from filesystems.holders import held
 from filesystems.roots import config, names, root
 
 if TYPE_CHECKING:
@@ -25,18 +25,6 @@ pytestmark = pytest.mark.e2e
 
 # On a small filesystem that is looked after many times a second.
 WATCHED = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
-HOLD = "import gcsidecar, sys\nwith gcsidecar.lease(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """A lease of our client, in a process."""
-    command = [sys.executable, "-c", HOLD, str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "held\n"
-        yield
-        holder.communicate()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gcsidecar.cache.approach import open_root
 from gcsidecar.cache.chronicle import Chronicle
 from gcsidecar.cache.errors import RemovalError, RootUnavailableError, StateDirectoryError
-from gcsidecar.cache.eviction.protocol import Ground, evict, no_step, no_wait
+from gcsidecar.cache.eviction.protocol import IMMOVABLE, Ground, evict, no_step, no_wait
 from gcsidecar.cache.eviction.recovery import Recovered, Recovery
 from gcsidecar.cache.eviction.removal import never
 from gcsidecar.cache.eviction.state import StateDirectory
@@ -21,6 +21,7 @@ from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
+from gcsidecar.cache.obstacles import LOWER
 from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
@@ -238,8 +239,13 @@ class Root:
             RemovalError: It is gone from its place, but not all of it could be deleted.
         """
         self._expect_place()
-        with self.census.evicting(folder):
-            removal = evict(self._ground(), folder.name)
+        try:
+            with self.census.evicting(folder):
+                removal = evict(self._ground(), folder.name)
+        except DisposableInUseError as error:
+            if error.reason == IMMOVABLE:  # and will be: it is not tried again until it was measured again
+                self.census.obstructed(folder, f".: {LOWER}")
+            raise
         if removal.complete:
             return
         self.condemned += 1

@@ -265,6 +265,8 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
+        if not self.status.measured_at:
+            self._say_what_is_off(measurements)
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
@@ -279,6 +281,12 @@ class Keeper:
             planned=self.status.planned if scarce else 0,
             reclaimed_late_bytes=self._collector.reclaimed_late(Resource.DISK),
         )
+
+    def _say_what_is_off(self, measurements: Measurements) -> None:
+        wanted = any(self._config.thresholds_of(root.spec).inodes is not None for root in self._roots)
+        counted = any(one.resource is Resource.INODES and one.capacity > 0 for one in measurements.readings)
+        if wanted and not counted:
+            journal.inodes_uncounted(self.status.name, self.status.kind)
 
     def _publish_roots(self) -> None:
         began = self._clock.monotonic()

@@ -366,6 +366,12 @@ class Census:
         if used:
             self._listener.used(folder)
 
+    def obstructed(self, folder: Folder, obstacle: str) -> None:
+        """Something stands in the way of its eviction that no measuring finds."""
+        with self._lock:
+            folder.obstacle = obstacle
+            self.version += 1
+
     def remember(self, name: str, inode: int, arrived_at: float | None, touched_at: float) -> bool:
         """Take in what the history knows of a folder; False where no such folder is there, or another one.
 
