@@ -246,6 +246,7 @@ class Root:
             if error.reason == IMMOVABLE:  # and will be: it is not tried again until it was measured again
                 self.census.obstructed(folder, f".: {LOWER}")
             raise
+        self.take_ballast()
         if removal.complete:
             return
         self.condemned += 1
@@ -254,6 +255,11 @@ class Root:
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
                 f"{removal.failures[0]}; what is left lies in {STATE_DIRECTORY}/condemned/ and is tried again"
             )
+
+    def take_ballast(self) -> None:
+        """Have again what was given up for a rename on a full disk, before others take all that came back."""
+        if self._state is not None and self.active:
+            self._state.take_ballast()
 
     def _expect_place(self) -> None:
         """See that the root is where the config says, and ours to evict from; asked before each eviction."""

@@ -54,6 +54,7 @@ class Caretaker:
             self._retry_at = monotonic + RETRY_SECONDS
             for root in self._roots:
                 self._expect_in_place(root)
+                root.take_ballast()
             for root in self._roots:
                 if not root.active and self._activate(root):
                     came_back |= self._recover(root)

@@ -42,6 +42,7 @@ class StateDirectory:
 
     def __init__(self, root_fd: int, about: Mapping[str, object]) -> None:
         self._root_fd, self._about = root_fd, about
+        self._has_ballast = False
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
             try:
@@ -96,16 +97,23 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"can't make room in {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
             ) from error
-        # Ballast is a comfort: without it a rename on a full disk may fail, and is tried again.
+        self.take_ballast()
+
+    def take_ballast(self) -> None:
+        """Have the ballast again if it isn't there; a comfort: without it a rename on a full disk may fail."""
+        if self._has_ballast:
+            return
         with contextlib.suppress(OSError):
             fd = os.open(BALLAST, _FILE_FLAGS, 0o600, dir_fd=self._fd)
             try:
                 os.posix_fallocate(fd, 0, BALLAST_BYTES)
+                self._has_ballast = True
             finally:
                 os.close(fd)
 
     def drop_ballast(self) -> bool:
         """Give the ballast up, for a rename that found no room; False where there was none."""
+        self._has_ballast = False
         try:
             os.unlink(BALLAST, dir_fd=self._fd)
         except OSError:
