@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
+# On a small filesystem, that is, and so looked after often; else every five seconds.
+MEASURED_OFTEN = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
+
 
 def root(path: Path, name: str = "jobs", **keys: Any) -> dict[str, Any]:
     """One root in which nothing is too young to go."""

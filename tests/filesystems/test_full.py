@@ -104,7 +104,7 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Disk:
 
 
 def test_it_evicts_where_nobody_gets_anything_and_starts_there_again(disk: Disk, tmp_path: Path) -> None:
-    config = {"roots": [root(disk.cache, lease={"settle": "100ms"})]}
+    config = {"roots": [root(disk.cache, lease={"settle": 0})]}
     for number, name in enumerate(FOLDERS[:2]):
         with Sidecar(tmp_path, config) as sidecar:
             eventually(lambda: sidecar.metric("gcsidecar_root_role", role="active"), "it acts")

@@ -10,7 +10,7 @@ import pytest
 from cache.helpers import make_folder
 from e2e.harness import Sidecar, eventually
 from filesystems.holders import held
-from filesystems.roots import config, names, root
+from filesystems.roots import MEASURED_OFTEN, config, names, root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +21,7 @@ pytestmark = pytest.mark.e2e
 
 
 def settling(path: Path, seconds: float, **keys: Any) -> dict[str, Any]:
-    disk = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
-    return config(root(path, max_folders=1, lease={"settle": f"{seconds}s"}, **keys), **disk)
+    return config(root(path, max_folders=1, lease={"settle": f"{seconds}s"}, **keys), **MEASURED_OFTEN)
 
 
 def test_what_has_no_lease_goes_whole_and_what_has_one_stays_though_no_lock_says_so(

@@ -10,7 +10,7 @@ import pytest
 
 from cache.helpers import make_folder
 from e2e.harness import Sidecar, eventually
-from filesystems.roots import config, names, root
+from filesystems.roots import MEASURED_OFTEN, config, names, root
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,9 +45,8 @@ def test_a_mount_that_hangs_shows_stale_while_others_are_kept_and_goes_on_where_
     other = tmpfs()
     for above, name in ((server.mount, "hung"), (other, "other")):
         make_folder(above, name)
-    disk = {"thresholds": {"disk": {"min_free": "1MiB"}, "inodes": None}}
     roots = (root(server.mount, "hangs", max_folders=1, lease=SETTLED), root(other, "other", max_folders=1))
-    with Sidecar(tmp_path, config(*roots, **disk)) as sidecar:
+    with Sidecar(tmp_path, config(*roots, **MEASURED_OFTEN)) as sidecar:
         eventually((server.mount / ".gcsidecar/history.sqlite").exists, "it keeps a history there")
         make_folder(server.mount, "newer")
         with server.hanging():
