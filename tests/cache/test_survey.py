@@ -30,8 +30,8 @@ from gcsidecar.cache.survey import (
     Surveyed,
 )
 from gcsidecar.cache.watching.hints import Hints
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
-from gcsidecar.cache.watching.watcher import Watcher
+from gcsidecar.cache.watching.watcher import Change, Watcher
+from gcsidecar.cache.watching.watches import OVERFLOW
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -238,12 +238,13 @@ def test_folders_two_levels_down_are_heard_of(tmp_path: Path) -> None:
 
 def test_where_hints_were_lost_a_reconcile_finds_what_they_would_have_told(tmp_path: Path) -> None:
     with at_work(tmp_path) as site:
-        site.watcher.remove(next(iter(site.watcher._watches)))
+        site.hints.remove("")
         make_folder(tmp_path, "a")
         time.sleep(0.3)
         assert site.state("a") is None
-        site.hints._heard(Change(None, "", ChangeKind.OVERFLOW))
+        site.hints._heard(OVERFLOW)
         assert eventually(lambda: site.state("a") is not None)
+        assert eventually(lambda: site.watcher.watches == 2), "the root itself is watched again, too"
 
 
 def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:
@@ -254,12 +255,13 @@ def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:
         held.wait(20)
 
     with at_work(tmp_path) as site:
-        site.watcher.add(str(tmp_path), "stuck", stuck)
+        stalling = site.watcher.listen(str(tmp_path), stuck)
+        site.watcher.add(stalling, "")
         for number in range(2 * limit):
             os.close(os.open(tmp_path / f"file{number % 10}", os.O_CREAT | os.O_WRONLY))
         make_folder(tmp_path, "a")
         held.set()
-        site.watcher.remove("stuck")
+        site.watcher.end(stalling)
         assert eventually(lambda: site.watcher.overflows > 0, 10)
         assert eventually(lambda: site.state("a") is not None, 10)
 

@@ -14,7 +14,7 @@ from gcsidecar import Candidate, CollectionError, DisposableInUseError, GarbageC
 from gcsidecar.gc.looking import SEARCH_SECONDS, Reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gcsidecar import Collection
 
@@ -196,6 +196,28 @@ def test_after_a_while_in_search_of_the_least_recently_used_the_best_of_those_se
     scene.collect()
     assert scene.gone == ["03"]
     assert sum(thing.looks for thing in scene.things) == 4
+
+
+def test_for_each_that_goes_the_search_begins_anew() -> None:
+    scene = Scene(settle_seconds=SETTLE)
+    for number in range(40):
+        scene.add(50, really=used_later(900 - number), seconds=SEARCH_SECONDS / 4)
+    scene.collect()
+    assert scene.gone == ["03", "07"]
+
+
+def test_of_the_reserve_no_more_is_read_than_is_asked_for() -> None:
+    read: list[str] = []
+
+    def planned() -> Iterator[Candidate]:
+        for candidate in candidates([1, 2, 3]):
+            read.append(candidate.key)
+            yield candidate
+
+    reserve = Reserve(planned())
+    assert read == []
+    assert reserve.pop() is not None
+    assert read == ["0"]
 
 
 def test_one_of_which_no_size_is_known_is_not_put_off_since_the_others_were_not_seen_either() -> None:

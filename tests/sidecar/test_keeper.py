@@ -5,6 +5,7 @@ Its threads do not run here: nobody else looks.
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from e2e.harness import eventually
 from fakes import FakeClock
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.root import Root
+from gcsidecar.cache.spec import Seconds
 from gcsidecar.cache.survey import Surveyed
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Watcher
@@ -28,6 +30,8 @@ from sidecar.metrics_sample import eviction
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import pytest
 
     from gcsidecar.gc.clock import Clock
 
@@ -126,3 +130,25 @@ def test_what_the_keeper_itself_changes_is_published_without_a_hint(tmp_path: Pa
             assert eventually(lambda: made.role() == "active", "it is published that the root is ours now")
         finally:
             assert made.keeper.stop(5)
+
+
+def test_a_folder_in_which_somebody_is_at_work_is_kept_and_that_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    with scene(tmp_path, max_folders=1, min_age=Seconds(120)) as made:
+        for name in ("a", "b"):
+            deep = make_folder(tmp_path, name, used_at=made.time.now - 1000) / "deep"
+            deep.mkdir()
+            (deep / "file").touch()
+            for path in (deep / "file", deep, deep.parent):
+                os.utime(path, (made.time.now - 1000, made.time.now - 1000))
+        os.utime(tmp_path / "a/deep/file", (made.time.now - 1, made.time.now - 1))
+        reconcile(made.root)
+        made.keeper._caretaker.look_after()
+        made.time.advance(1)
+        made.keeper._round()
+        assert [folder.name for folder in made.root.census.folders()] == ["a"]
+        assert made.metrics._ledger.books().counts["gcsidecar_kept_total"] == {("jobs", "leased"): 1}
+        told = [record.fields for record in caplog.records if record.message == "kept"]  # type: ignore[attr-defined]
+        assert [(one["reason"], one["named"]) for one in told] == [("at-work", "a")]

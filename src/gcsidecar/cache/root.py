@@ -68,6 +68,7 @@ class Root:
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
         reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
+        wake: Called when its history has told what it knows of folders, or is awaited no longer; in any thread.
         open_files: Tells what processes have open, where the spec asks for it.
 
     Raises:
@@ -88,6 +89,7 @@ class Root:
         regretted: Callable[[Regret], object] = _unheard,
         reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
+        wake: Callable[[], object] = _unheard,
         open_files: OpenFiles | None = None,
     ) -> None:
         self.spec = spec
@@ -117,7 +119,9 @@ class Root:
         self._looks = Looks(spec, self.fd, self.patterns, clock)
         self._looked_at = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
-        self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
+        self.chronicle = Chronicle(spec, regretted=regretted, said=said, wake=wake, clock=clock)
+        if not dry_run:
+            self.chronicle.expect(self.fd)
         self._watch = watch
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
@@ -163,10 +167,14 @@ class Root:
         """
         if self._dry_run or self.active:
             return self.active
-        if self._state is None:
-            patterns = {"folders": self.spec.folders, "lease_files": list(self.spec.lease.files)}
-            self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
-        self.active = self._state.lock()
+        try:
+            if self._state is None:
+                patterns = {"folders": self.spec.folders, "lease_files": list(self.spec.lease.files)}
+                self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
+            self.active = self._state.lock()
+        finally:
+            if not self.active:
+                self.chronicle.stand_by()
         if self.active:
             ttl, lookout = float(self.spec.lease.parked_ttl), self.census.lookout
             self._recovery = Recovery(self._ground(), self.patterns, lookout, self._guards, ttl, self._clock)
@@ -298,6 +306,10 @@ class Root:
                 self.census.measured(folder, found.size, found.at)
             return found
         return None
+
+    def released(self, name: str) -> None:
+        """A folder has no lease any more: what was changed in it before was its holder's work."""
+        self._looks.released(name)
 
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.

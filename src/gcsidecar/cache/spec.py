@@ -133,7 +133,7 @@ class HistorySpec(_Spec, frozen=True):
     max_size: Annotated[
         ByteSize,
         Meta(description="At most this large; never more than 1 % of the filesystem, or of the root's max_size."),
-    ] = ByteSize(16 << 20)
+    ] = ByteSize(32 << 20)
 
 
 class MeasureSpec(_Spec, frozen=True):

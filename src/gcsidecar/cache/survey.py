@@ -37,6 +37,8 @@ LOCKS_SECONDS = 1.0
 # Many may have arrived together: they are not seen to one by one as each is young no longer.
 GROW_UP_SECONDS = 0.25
 SLICE_SECONDS = 0.010
+# A history that does not answer is waited for that much longer.
+AWAITED_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -123,10 +125,9 @@ class Survey:
 
     def _rest_seconds(self, publish_in: float | None) -> float:
         """How long there is nothing to do, unless somebody wakes it."""
-        monotonic = self._clock.monotonic()
-        due = [surveyed.reconcile_at for surveyed in self._roots if not surveyed.lost]
-        due.append(self._measuring.next_at())
-        rest = min(min(due) - monotonic, *(self._unhinted_in(surveyed.root.census) for surveyed in self._roots))
+        rest = self._measuring.next_at() - self._clock.monotonic()
+        for surveyed in self._roots:
+            rest = min(rest, self._reconcile_in(surveyed), self._unhinted_in(surveyed.root.census))
         return max(0.0, rest if publish_in is None else min(rest, publish_in))
 
     def _unhinted_in(self, census: Census) -> float:
@@ -167,10 +168,17 @@ class Survey:
             if self._wake.is_set() or self._clock.monotonic() >= until:
                 return
 
+    def _reconcile_in(self, surveyed: Surveyed) -> float:
+        """In how many seconds a root is to be reconciled; infinity where it isn't there."""
+        if surveyed.lost:
+            return math.inf
+        seconds = surveyed.reconcile_at - self._clock.monotonic()
+        # What the history is about to tell of folders need not be looked for; it wakes when it has.
+        return max(seconds, AWAITED_SECONDS) if surveyed.root.chronicle.is_awaited() else seconds
+
     def _next_job(self) -> Generator[None, None, None] | None:
-        monotonic = self._clock.monotonic()
         for surveyed in self._roots:
-            if not surveyed.lost and surveyed.reconcile_at <= monotonic:
+            if self._reconcile_in(surveyed) <= 0:
                 return self._reconcile(surveyed)
         return self._measuring.next_job()
 
@@ -179,7 +187,7 @@ class Survey:
         surveyed.reconcile_at = began + RECONCILE_SECONDS
         try:
             surveyed.root.check()
-            surveyed.hints.try_again()
+            yield from surveyed.hints.try_again()
             yield from surveyed.root.census.reconcile()
         except RootUnavailableError as error:
             surveyed.lost, surveyed.reconcile_ok = True, False
@@ -190,6 +198,7 @@ class Survey:
         else:
             surveyed.reconcile_ok, surveyed.problem = True, None
             surveyed.reconciled_at = self._clock.time()
+            yield from surveyed.root.census.adoption.watch_rest()
         if not self._watched():  # asked now: it may be this one that met the limit of watches
             pause = max(RECONCILE_UNWATCHED_SECONDS, (self._clock.monotonic() - began) * RECONCILE_COST_FACTOR)
             surveyed.reconcile_at = min(surveyed.reconcile_at, began + pause)

@@ -303,7 +303,8 @@ def _statx_of(fd: int) -> tuple[int, int, int] | None:
     if _statx(fd, b"", _AT_STATX, _STATX_MNT_ID, answer) == 0:
         mask, attributes, mount = _statx_fields.unpack_from(answer)
         return mask, attributes, mount
-    if (code := ctypes.get_errno()) in _REFUSED:
+    # Where the kernel has none the GNU C library feigns it, and knows no `AT_STATX_DONT_SYNC`.
+    if (code := ctypes.get_errno()) in _FLAG_REFUSED:
         return None
     raise _failure(code, str(fd))
 

@@ -17,9 +17,8 @@ from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.watching.hints import Hints, Place
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
-from gcsidecar.cache.watching.watcher import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         hints._root = root
         for name in names:
             (tmp_path / name).mkdir()
-            hints._heard(Change(Place(0, ""), name, ChangeKind.APPEARED))
+            hints._heard(Change("", name, ChangeKind.APPEARED))
             time.sleep(0.01)  # more than a tick of the filesystem's clock
         if heard:
             for name in hints.take().names:
@@ -116,6 +115,20 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         else:
             reconcile(root)
         assert [folder.name for folder in sorted(root.census.folders(), key=lambda f: f.last_used())] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "beside"), [("{folder}.lease", ["a"], False), ("{folder}*.lease", [], True)]
+)
+def test_a_hint_of_a_lease_beside_a_folder_costs_no_look_at_all_others(
+    tmp_path: Path, pattern: str, names: list[str], *, beside: bool
+) -> None:
+    with opened(tmp_path, lease=LeaseSpec(files=(pattern,))) as root:
+        hints = Hints(Watcher(), str(tmp_path), lambda: None)
+        hints._root = root
+        hints._heard(Change("", "a.lease", ChangeKind.APPEARED))
+        noted = hints.take()
+        assert (list(noted.names), noted.beside) == (names, beside)
 
 
 def test_a_last_use_in_the_future_counts_as_now(tmp_path: Path) -> None:

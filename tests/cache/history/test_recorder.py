@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -14,17 +15,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cache.helpers import make_folder, opened, reconcile
+from cache.helpers import make_folder, opened, reconcile, spec
 from cache.history.looking import asked, await_stock, eventually
-from gcsidecar.cache.history.recorder import MOST_USES, Recorder
+from gcsidecar.cache.history.backlog import Backlog
+from gcsidecar.cache.history.limits import SCATTERED_BATCH
+from gcsidecar.cache.history.recorder import Recorder
 from gcsidecar.cache.history.records import Arrival, Use
 from gcsidecar.cache.spec import HistorySpec
 from gcsidecar.gc.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from gcsidecar.cache.history.database import Database
+    from gcsidecar.cache.history.records import Present, Record
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 KILLS = 12
@@ -38,17 +42,26 @@ def directory_fd(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-def recorder(directory_fd: int, take_stock: Callable[[Database], None] = lambda _database: None) -> Recorder:
+class Nobody:
+    """Whom the recorder asks and tells, and who knows nothing."""
 
+    def __init__(self, take_stock: Callable[[Database], None] = lambda _database: None) -> None:
+        self.take_stock = take_stock
+
+    def recall(self, known: Sequence[Present]) -> None:
+        pass
+
+    def known_now(self, names: Sequence[tuple[str, bool]]) -> list[Record]:
+        return [Use(name, 1, 2.0, None, 0) for name, used in names if used]
+
+    def answered(self) -> None:
+        pass
+
+
+def recorder(directory_fd: int, listener: Nobody) -> Recorder:
+    root = spec(Path("/nowhere"), history=HistorySpec())
     return Recorder(
-        "jobs",
-        directory_fd,
-        HistorySpec(),
-        1 << 40,
-        take_stock=take_stock,
-        answered=lambda: None,
-        said=lambda _event, _problem: None,
-        clock=SYSTEM_CLOCK,
+        root, directory_fd, 1 << 40, listener=listener, said=lambda _event, _problem: None, clock=SYSTEM_CLOCK
     )
 
 
@@ -69,13 +82,14 @@ def test_nobody_waits_for_it_while_it_hangs_and_its_end_is_not_awaited_for_long(
         hangs.set()
         goes_on.wait()
 
-    one = recorder(directory_fd, hang)
+    one = recorder(directory_fd, Nobody(hang))
     one.stock_is_due()
     assert hangs.wait(10)
     began = time.monotonic()
     for number in range(1000):
         one.note(Arrival(f"f{number}", number, 1.0))
-        one.note_use(Use(f"f{number}", number, 2.0, None, 0, None))
+        one.note_use(f"f{number}")
+        one.note_change(f"f{number}")
     assert time.monotonic() - began < 0.2
     assert not one.stop()
     assert time.monotonic() - began < 0.6
@@ -83,13 +97,20 @@ def test_nobody_waits_for_it_while_it_hangs_and_its_end_is_not_awaited_for_long(
     eventually(one.stop, "it ends")
 
 
-def test_uses_that_wait_are_bounded_too(directory_fd: int) -> None:
-    one = recorder(directory_fd)
-    for number in range(MOST_USES + 3):
-        one.note_use(Use(f"f{number}", number, 2.0, None, 0, None))
-        one.note_use(Use("f1", 1, 3.0, None, 0, None))
-    assert one.dropped == 3
-    assert one.stop()
+def test_of_a_hundred_thousand_folders_that_are_used_and_measured_at_once_none_is_left_out() -> None:
+    """Only names wait, each once."""
+    backlog, many = Backlog(), 100_000
+    for number in range(2 * many):
+        backlog.add_used(f"f{number % many}", 0.0)
+        backlog.add_changed(f"f{number % many}", 0.0)
+    assert backlog.names == many
+    taken: dict[str, bool] = {}
+    while names := backlog.take_names(math.inf):
+        assert len(names) <= SCATTERED_BATCH
+        assert not any(name in taken for name, _ in names)
+        taken |= dict(names)
+    assert list(taken.values()) == [True] * many
+    assert backlog.dropped == backlog.names == 0
 
 
 def test_while_nothing_happens_its_thread_sleeps(tmp_path: Path) -> None:

@@ -153,6 +153,27 @@ def test_a_lease_that_went_and_one_that_is_dead_are_no_work(tmp_path: Path) -> N
         assert not found.is_at_work
 
 
+def test_what_was_changed_under_a_lease_is_no_work_without_one_and_what_is_changed_after_it_is(tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, "a", size=10 * MIB)
+    lease = folder / ".lease"
+    lease.touch()
+    with scene(tmp_path) as made:
+        change(folder / "file", made.clock.time() - 1)
+        lease.unlink()
+        made.root.census.refresh("a")
+        found = made.root.look(made.folder("a"))
+        assert found is not None
+        assert not found.is_at_work
+        made.clock.advance(2 * MIN_AGE)
+        for number in range(3):
+            made.root.released(f"{number}")
+        assert list(made.root._looks._released_at) == ["0", "1", "2"], "what is of no use any more is forgotten"
+        made.root.released("a")
+        made.clock.advance(2)
+        change(folder / "file", made.clock.time() - 1)
+        assert made.collect() == (0, {"a": AT_WORK})
+
+
 def test_a_file_of_a_leases_name_deeper_down_is_a_file(tmp_path: Path) -> None:
     folder = make_folder(tmp_path, "a", size=10 * MIB)
     with scene(tmp_path) as made:

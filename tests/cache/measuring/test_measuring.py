@@ -1,4 +1,4 @@
-"""Who measures what: what is small this process, in steps, what is much or stale another one, by a real crew."""
+"""Who measures what: what is small this process, in steps, what is much or stale another one, by real surveyors."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from cache.helpers import make_folder, opened
 from fakes import FakeClock
-from gcsidecar.cache.measuring.crew import LARGE_ENTRIES
 from gcsidecar.cache.measuring.measuring import ENTRIES_PER_SECOND, STRETCH_ENTRIES, Measuring
 from gcsidecar.cache.measuring.schedule import GROWING_SECONDS, Target
 from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.measuring.surveyors import LARGE_ENTRIES
 from gcsidecar.cache.spec import MeasureSpec, Seconds
 from gcsidecar.cache.watching.hints import Noted
 
@@ -64,8 +64,8 @@ class Scene:
     def elsewhere(self) -> None:
         """Wait until others have measured all that they are to."""
         until = time.monotonic() + 20
-        crew = self.measuring._crew
-        while crew.waiting or crew.is_sweeping:
+        surveyors = self.measuring._surveyors
+        while surveyors.waiting or surveyors.is_sweeping:
             assert time.monotonic() < until
             time.sleep(0.001)
             self.measuring.take_in()
@@ -151,7 +151,7 @@ def test_a_first_scan_that_is_too_much_is_handed_over_whole_and_what_arrives_mea
 def test_what_somebody_waits_for_is_measured_before_all_others_elsewhere_too(large: Path) -> None:
     with scene(large) as made:
         others = [Target(made.root, f"f{number}") for number in range(5)]
-        made.measuring._crew.hand_over(others * 200)
+        made.measuring._surveyors.hand_over(others * 200)
         made.measuring._stretch = 0.0
         made.want("f5")
         made.here()
@@ -194,12 +194,12 @@ def test_what_is_stale_is_swept_elsewhere_while_nothing_else_is_to_do_and_once(t
             made.root.census.measured(made.folder(name), measure(made.root.fd, name), made.clock.now - 2 * STALE)
             (tmp_path / name / "data").write_bytes(b"x" * 1_000_000)
         made.measuring.rest()
-        assert made.measuring._crew.is_sweeping
+        assert made.measuring._surveyors.is_sweeping
         assert made.measuring.progress.waiting == 0
         made.elsewhere()
         assert all((made.folder(name).disk_bytes or 0) >= 1_000_000 for name in ("a", "b"))
         made.measuring.rest()
-        assert not made.measuring._crew.is_sweeping
+        assert not made.measuring._surveyors.is_sweeping
 
 
 def test_while_something_else_is_measured_elsewhere_nothing_is_swept(tmp_path: Path) -> None:
@@ -207,12 +207,12 @@ def test_while_something_else_is_measured_elsewhere_nothing_is_swept(tmp_path: P
         make_folder(tmp_path, name)
     with scene(tmp_path) as made:
         made.root.census.measured(made.folder("a"), measure(made.root.fd, "a"), made.clock.now - 2 * STALE)
-        made.measuring._crew.hand_over([Target(made.root, "b")])
+        made.measuring._surveyors.hand_over([Target(made.root, "b")])
         made.measuring.rest()
-        assert not made.measuring._crew.is_sweeping
+        assert not made.measuring._surveyors.is_sweeping
         made.elsewhere()
         made.measuring.rest()
-        assert made.measuring._crew.is_sweeping
+        assert made.measuring._surveyors.is_sweeping
 
 
 def test_what_can_not_be_measured_stays_unknown_and_everything_goes_on(tmp_path: Path) -> None:
@@ -222,6 +222,6 @@ def test_what_can_not_be_measured_stays_unknown_and_everything_goes_on(tmp_path:
         made.new("a", "b")
         (tmp_path / "a").rename(tmp_path / ".away")
         assert made.here() == ["b"]
-        made.measuring._crew.hand_over([Target(made.root, "a")])
+        made.measuring._surveyors.hand_over([Target(made.root, "a")])
         made.elsewhere()
         assert made.folder("a").disk_bytes is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import tracemalloc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,39 @@ def test_first_scans_go_in_order_of_last_use_so_that_what_is_known_is_what_would
         assert made.schedule.next() == made.target("b")
         assert [target.name for target in made.schedule.take_all()] == ["a", "c"]
         assert made.now() == []
+
+
+def test_what_changes_meanwhile_has_its_place_among_first_scans_by_its_last_use(tmp_path: Path) -> None:
+    for name, used_at in (("a", 1e8), ("b", 2e8), ("c", 3e8)):
+        make_folder(tmp_path, name, used_at=used_at)
+    with plan(tmp_path) as made:
+        for name in "ac":
+            made.schedule.is_new(made.target(name))
+        made.schedule.changes(made.target("b"))
+        assert made.now(QUIET_SECONDS) == ["a", "b", "c"]
+
+
+def test_a_first_scan_passes_by_what_was_measured_or_went_meanwhile_and_keeps_nothing_of_the_others(
+    tmp_path: Path,
+) -> None:
+    for number in range(1000):
+        (tmp_path / f"{number:04}").mkdir()
+    with plan(tmp_path) as made:
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for folder in made.root.census.folders():
+                made.schedule.is_new(made.target(folder.name))
+            del folder
+            assert tracemalloc.get_traced_memory()[0] - before < 1000 * 40
+        finally:
+            tracemalloc.stop()
+        made.measured("0007")
+        (tmp_path / "0008").rmdir()
+        reconcile(made.root)
+        names = [target.name for target in made.schedule.take_all()]
+        assert sorted(names) == [f"{number:04}" for number in range(1000) if number not in {7, 8}]
+        assert made.schedule.next_at() == math.inf
 
 
 def test_one_that_arrives_is_measured_a_moment_later_and_one_that_changes_when_it_is_quiet(tmp_path: Path) -> None:

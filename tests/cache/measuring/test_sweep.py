@@ -36,7 +36,7 @@ STALE, RATE = 3600.0, 10
 
 
 class Batches:
-    """A crew that only notes what it is given; it is done when it is told."""
+    """Surveyors that only note what they are given; they are done when they are told."""
 
     def __init__(self) -> None:
         self.given: list[list[str]] = []
@@ -51,10 +51,10 @@ class Scene:
     """A sweep over a real root, a day after the beginning."""
 
     def __init__(self, root: Root, clock: FakeClock, stale_after: float | None) -> None:
-        self.root, self.clock, self.crew = root, clock, Batches()
+        self.root, self.clock, self.surveyors = root, clock, Batches()
         after = None if stale_after is None else Seconds(stale_after)
         spec = MeasureSpec(stale_after=after, sweep_entries_per_second=RATE)
-        self.sweep = Sweep([root], spec, self.crew, clock)  # type: ignore[arg-type]
+        self.sweep = Sweep([root], spec, self.surveyors, clock)  # type: ignore[arg-type]
 
     def measured(self, name: str, age_seconds: float, entries: int = 1) -> None:
         size = TreeSize(4096, entries, 4096, 0.0, 0.0, entries, None, 0)
@@ -71,9 +71,9 @@ class Scene:
     def look(self, after_seconds: float = 0.0) -> list[str] | None:
         """What is begun with then, or nothing."""
         self.clock.advance(after_seconds)
-        before = len(self.crew.given)
+        before = len(self.surveyors.given)
         self.sweep.look()
-        return self.crew.given[-1] if len(self.crew.given) > before else None
+        return self.surveyors.given[-1] if len(self.surveyors.given) > before else None
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def test_the_oldest_is_measured_first_and_nothing_that_is_not_stale(tmp_path: Pa
         made.measured("c", STALE + 20, RATE * 100)
         assert made.look() == ["c", "a"]
         assert made.look(3600) is None, "one after the other"
-        made.crew.is_sweeping = False
+        made.surveyors.is_sweeping = False
         made.measured("a", 0)
         made.measured("c", 0)
         assert made.look() == ["b"]
@@ -146,11 +146,11 @@ def test_what_can_not_be_measured_is_tried_again_later_and_holds_up_nobody(tmp_p
         for name in ("never", "old"):
             made.sweep.failed(made.target(name))
         assert made.look() == ["b"]
-        made.crew.is_sweeping = False
+        made.surveyors.is_sweeping = False
         made.measured("b", 0)
         assert made.look(AGAIN_SECONDS - LOOK_ANYWAY_SECONDS) is None
         assert sorted(made.look(LOOK_ANYWAY_SECONDS) or ()) == ["never", "old"]
-        made.crew.is_sweeping = False
+        made.surveyors.is_sweeping = False
         for name in ("never", "old"):
             made.measured(name, 0)
         assert made.look(LOOK_SECONDS) is None

@@ -63,5 +63,8 @@ class Listener(Protocol):
     def used(self, folder: Folder) -> None:
         """A folder's last use has moved."""
 
+    def noted(self, folder: Folder) -> None:
+        """What is known of a folder has changed, but not its last use."""
+
     def departed(self, folder: Folder, *, evicted: bool) -> None:
         """A folder is gone: by us, or by others."""

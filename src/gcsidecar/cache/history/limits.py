@@ -10,6 +10,8 @@ from dataclasses import dataclass
 PAGE_BYTES = 4096
 # So many records are one transaction: it is over soon, and changes no more pages than the log may take.
 BATCH = 256
+# What is known of a folder now lies anywhere among them, and makes its row longer, which may split a page.
+SCATTERED_BATCH = 64
 # Never more than this share of what there is, but room for the tables themselves and a few hundred rows.
 CAPACITY_SHARE = 0.01
 LEAST_BYTES = 256 * 1024
@@ -77,3 +79,7 @@ class Limits:
 def row_bytes(name: bytes) -> int:
     """What the row of a folder that is there takes, about, with its place in the index by name."""
     return 2 * len(name) + 48
+
+
+# What is known of it besides: times, size and age.
+KNOWN_BYTES = 56

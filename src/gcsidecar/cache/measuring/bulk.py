@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING
 from gcsidecar.cache.obstacles import FOREIGN_DIRECTORY, IMMUTABLE, MOUNTED
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from typing import TypeAlias
 
     from gcsidecar.cache.measuring.walking import Directory, Walk
+
+    _Argument: TypeAlias = object
 
 # Of the kernel's user interface: <linux/stat.h>, <linux/fcntl.h>, <dirent.h>.
 _AT_SYMLINK_NOFOLLOW, _AT_NO_AUTOMOUNT, _AT_EMPTY_PATH = 0x100, 0x800, 0x1000
@@ -33,7 +35,11 @@ _ATTR_FIXED = 0x10 | 0x20  # STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND
 _ATTR_MOUNT_ROOT = 0x2000  # as old as STATX_MNT_ID
 _DT_DIR = 4
 _STATX_BYTES = 256
-_NAME_AT = 19  # in struct dirent64, whose length is a multiple of 8
+# In struct dirent64, whose length is a multiple of 8: that length in 16 bits, the type in 8, the name.
+_KIND_AT, _NAME_AT = 16, 19
+_KIND = 0xFFFFFF
+_DOT, _DOT_DOT = 0x2E, 0x2E2E  # with the NUL after them
+_ALIKE = 4
 _LONGEST_RECORD = 280
 _USUAL_RECORD = 32
 
@@ -42,13 +48,12 @@ _USUAL_RECORD = 32
 _SLOTS = 256
 # stx_attributes, stx_nlink, stx_uid, stx_mode, stx_size, stx_blocks, stx_atime, stx_mtime
 _fields = struct.Struct("<8xQII4xH10xQQ8xqI36xqI132x")
-# A byte of each of these fields, at its place in an answer, and the values that are usual for it.
+# Where a byte of a field has one of its usual values in all answers, nothing has to be unpacked.
+_ATTRIBUTES_AT, _LINKS_AT, _MODE_AT = 8, 16, 28
 _UNFIXED = bytes(byte for byte in range(256) if not byte & _ATTR_FIXED)
 _UNMOUNTED = bytes(byte for byte in range(256) if not byte & _ATTR_MOUNT_ROOT >> 8)
 _NO_DIRECTORY = bytes(byte for byte in range(256) if byte & 0xF0 != S_IFDIR >> 8)
 _REGULAR = bytes(byte for byte in range(256) if byte & 0xF0 == S_IFREG >> 8)
-_HARMLESS = ((8, _UNFIXED), (9, _UNMOUNTED), (29, _NO_DIRECTORY))
-_PLAIN = ((29, _REGULAR), (16, b"\1"), (17, b"\0"), (18, b"\0"), (19, b"\0"))
 # Columns of 8 and of 4 bytes: stx_size, stx_blocks; seconds and nanoseconds of stx_mtime.
 _SIZE, _BLOCKS, _SECONDS, _STEP = 5, 6, 14, _STATX_BYTES // 8
 _NANOSECONDS, _STEP_4 = 30, _STATX_BYTES // 4
@@ -82,7 +87,8 @@ class Bulk:
         pointer, number = ctypes.c_void_p.from_param, ctypes.c_int.from_param
         self._name_at = [pointer(names + offset + _NAME_AT) for offset in range(0, length, 8)]
         self._slots = [pointer(answers + offset) for offset in range(0, len(self._answers), _STATX_BYTES)]
-        self._room, self._length = pointer(names), length
+        self._room, self._end = pointer(names), 0
+        self._lengths: dict[int, ctypes.c_size_t] = {}
         self._flags = number(_AT_SYMLINK_NOFOLLOW | _AT_NO_AUTOMOUNT)
         self._flags_here, self._here = number(_AT_EMPTY_PATH | _AT_NO_AUTOMOUNT), ctypes.c_char_p(b"")
         self._mask = number(_STATX_BASIC_STATS | _STATX_MNT_ID)
@@ -100,7 +106,7 @@ class Bulk:
         if self._statx(fd, self._here, self._flags_here, self._mask, self._slots[0]) != 0:
             os.fstat(fd)  # which fails as that did, and says how
             return False
-        return bool(self._answers[8] & _ATTR_FIXED)
+        return bool(self._answers[_ATTRIBUTES_AT] & _ATTR_FIXED)
 
     def count(self, walk: Walk, directory: Directory, chunk: int) -> None:
         """Count the next entries of a directory; subdirectories among them have to wait.
@@ -108,15 +114,15 @@ class Bulk:
         Raises:
             OSError: It can't be read on.
         """
-        end = self._list(directory.fd, chunk)
-        if end == 0:
+        self._end = self._list(directory.fd, chunk)
+        if self._end == 0:
             directory.is_read = True
             return
-        offsets = self._offsets(end, directory.waiting)
-        if directory.is_forbidden and (offsets or directory.waiting):
+        names = self._take_names(directory.waiting)
+        if directory.is_forbidden and (names or directory.waiting):
             walk.note("", FOREIGN_DIRECTORY)
-        for first in range(0, len(offsets), _SLOTS):
-            self._count(walk, directory, offsets[first : first + _SLOTS])
+        for first in range(0, len(names), _SLOTS):
+            self._count(walk, directory, names[first : first + _SLOTS], first)
 
     def _probe(self) -> None:
         """See that it is the kernel that answers: the C library feigns `statx` where there is none."""
@@ -126,8 +132,8 @@ class Bulk:
 
     def _list(self, fd: int, chunk: int) -> int:
         """Get the next records; how many bytes they are."""
-        room = min(self._length, max(_LONGEST_RECORD, chunk * _USUAL_RECORD))
-        while (end := int(self._getdents(fd, self._room, ctypes.c_size_t(room)))) < 0:
+        length = self._lengths.get(chunk) or self._length_for(chunk)
+        while (end := int(self._getdents(fd, self._room, length))) < 0:
             code = ctypes.get_errno()
             if code == errno.ENOENT:  # it was deleted
                 return 0
@@ -135,39 +141,86 @@ class Bulk:
                 raise OSError(code, os.strerror(code))
         return end
 
-    def _offsets(self, end: int, waiting: list[str]) -> list[int]:
-        """Where what isn't a directory stands, in words of 8 bytes; the names of directories go to `waiting`."""
-        words, offset, end = self._words, 0, end >> 3
+    def _length_for(self, chunk: int) -> ctypes.c_size_t:
+        length = ctypes.c_size_t(min(len(self._names), max(_LONGEST_RECORD, chunk * _USUAL_RECORD)))
+        return self._lengths.setdefault(chunk, length)
+
+    def _take_names(self, waiting: list[str]) -> list[_Argument]:
+        """The names of what isn't a directory, to be asked for; those of directories go to `waiting`."""
+        words, end, offset, before, alike = self._words, self._end >> 3, 0, 0, 0
+        names: list[_Argument] = []
+        while offset < end:
+            word = words[offset + 2]
+            kind, step = word & _KIND, (word & 0xFFFF) >> 3
+            if kind >> 16 == _DT_DIR:
+                if word >> 24 & 0xFFFF != _DOT and word >> 24 & 0xFFFFFF != _DOT_DOT:
+                    waiting.append(self._name(offset))
+                offset += step
+                continue
+            names.append(self._name_at[offset])
+            offset += step
+            alike = alike + 1 if kind == before else 0
+            before = kind
+            # Names of one length, as hashes and numbers have it, are taken in one go.
+            if alike == _ALIKE:
+                alike, stop = 0, offset + step * self._count_alike(offset, kind)
+                names += self._name_at[offset:stop:step]
+                offset = stop
+        return names
+
+    def _count_alike(self, offset: int, kind: int) -> int:
+        """How many of the records from here on have one length and type."""
+        most, step = self._end, kind & 0xFFFF
+        for at in range(3):
+            column = self._names[offset * 8 + _KIND_AT + at : self._end : step]
+            most = min(most, len(column) - len(column.lstrip(bytes([kind >> 8 * at & 0xFF]))))
+        return most
+
+    def _offsets(self, first: int, count: int) -> list[int]:
+        """Where records of what isn't a directory stand, in words of 8 bytes."""
+        words, offset, end = self._words, 0, self._end >> 3
         offsets: list[int] = []
         while offset < end:
-            word = words[offset + 2]  # the length of the record in 16 bits, then the type in 8, then the name
+            word = words[offset + 2]
             if word >> 16 & 0xFF != _DT_DIR:
                 offsets.append(offset)
-            elif (name := self._name(offset)) not in (".", ".."):
-                waiting.append(name)
             offset += (word & 0xFFFF) >> 3
-        return offsets
+        return offsets[first : first + count]
 
     def _name(self, offset: int) -> str:
         start = offset * 8 + _NAME_AT
         return os.fsdecode(bytes(self._names[start : self._names.index(0, start)]))
 
-    def _count(self, walk: Walk, directory: Directory, offsets: list[int]) -> None:
-        count, fd, name_at = len(offsets), repeat(ctypes.c_int.from_param(directory.fd)), self._name_at
-        names = [name_at[offset] for offset in offsets]
+    def _count(self, walk: Walk, directory: Directory, names: list[_Argument], first: int) -> None:
+        count, fd = len(names), repeat(ctypes.c_int.from_param(directory.fd))
         # No line of Python runs between the calls.
         failed = list(map(self._statx, fd, names, repeat(self._flags), repeat(self._mask), self._slots))
-        if walk.is_curious or directory.is_sticky or any(failed) or not self._are(_HARMLESS, count):
-            self._look_at_each(walk, directory, offsets, failed)
-        elif self._are(_PLAIN, count):
+        if walk.is_curious or directory.is_sticky or any(failed) or not self._are_harmless(count):
+            self._look_at_each(walk, directory, first, failed)
+        elif self._are_plain(count):
             self._add_plain(walk, count)
         else:
             self._add_each(walk, count)
 
-    def _are(self, usual: Sequence[tuple[int, bytes]], count: int) -> bool:
-        """Whether all answers have one of the usual values in each of these bytes."""
+    def _are_harmless(self, count: int) -> bool:
+        """Whether none of them is immutable, mounted over, or a directory after all."""
         answers, end = self._answers, count * _STATX_BYTES
-        return not any(answers[at:end:_STATX_BYTES].strip(values) for at, values in usual)
+        return not (
+            answers[_ATTRIBUTES_AT:end:_STATX_BYTES].strip(_UNFIXED)
+            or answers[_ATTRIBUTES_AT + 1 : end : _STATX_BYTES].strip(_UNMOUNTED)
+            or answers[_MODE_AT + 1 : end : _STATX_BYTES].strip(_NO_DIRECTORY)
+        )
+
+    def _are_plain(self, count: int) -> bool:
+        """Whether all of them are regular files of one link."""
+        answers, end = self._answers, count * _STATX_BYTES
+        return not (
+            answers[_MODE_AT + 1 : end : _STATX_BYTES].strip(_REGULAR)
+            or answers[_LINKS_AT:end:_STATX_BYTES].strip(b"\1")
+            or answers[_LINKS_AT + 1 : end : _STATX_BYTES].strip(b"\0")
+            or answers[_LINKS_AT + 2 : end : _STATX_BYTES].strip(b"\0")
+            or answers[_LINKS_AT + 3 : end : _STATX_BYTES].strip(b"\0")
+        )
 
     def _add_plain(self, walk: Walk, count: int) -> None:
         """Add regular files of one link each."""
@@ -177,9 +230,12 @@ class Bulk:
         figures.blocks += sum(columns[_BLOCKS:end:_STEP].tolist())
         figures.apparent_bytes += sum(columns[_SIZE:end:_STEP].tolist())
         seconds = columns[_SECONDS:end:_STEP].tolist()
-        if max(seconds) >= int(figures.newest_mtime):
-            nanoseconds = self._columns_4[_NANOSECONDS : count * _STEP_4 : _STEP_4].tolist()
-            figures.newest_mtime = max(figures.newest_mtime, _time(*max(zip(seconds, nanoseconds, strict=True))))
+        newest = max(seconds)
+        if newest >= int(figures.newest_mtime):
+            parts = self._columns_4[_NANOSECONDS : count * _STEP_4 : _STEP_4].tolist()
+            if seconds.count(newest) < count:
+                parts = [part for second, part in zip(seconds, parts, strict=True) if second == newest]
+            figures.newest_mtime = max(figures.newest_mtime, _time(newest, max(parts)))
 
     def _add_each(self, walk: Walk, count: int) -> None:
         """Add what is no directory, and nothing else is the matter with."""
@@ -190,9 +246,10 @@ class Bulk:
             if mode & 0xF000 == S_IFREG and seconds >= int(figures.newest_mtime):
                 figures.newest_mtime = max(figures.newest_mtime, _time(seconds, nanoseconds))
 
-    def _look_at_each(self, walk: Walk, directory: Directory, offsets: list[int], failed: list[int]) -> None:
+    def _look_at_each(self, walk: Walk, directory: Directory, first: int, failed: list[int]) -> None:
         """Add what may be anything."""
-        answers = _fields.iter_unpack(memoryview(self._answers)[: len(offsets) * _STATX_BYTES])
+        offsets = self._offsets(first, len(failed))
+        answers = _fields.iter_unpack(memoryview(self._answers)[: len(failed) * _STATX_BYTES])
         for offset, has_failed, fields in zip(offsets, failed, answers, strict=True):
             attributes, links, uid, mode, size, blocks, *times = fields
             name = self._name(offset)

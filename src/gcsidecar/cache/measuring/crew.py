@@ -1,81 +1,125 @@
-"""Those who measure outside of this process for a survey: for each root one that hurries, and one for the sweep.
+"""The processes that measure one root, and how its names are dealt out among them.
 
-It hands over and takes back; what is worth a process, and what becomes of a size, is for others to say.
+It starts them, feeds them, listens, and ends them; when they are wanted at all is for `surveyor`.
 """
 
 from __future__ import annotations
 
+import select
+import time
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.schedule import Target
+from gcsidecar.cache.measuring.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from gcsidecar.cache.measuring.desk import Desk
+    from gcsidecar.cache.measuring.process import Orders
 
-    from gcsidecar.cache.measuring.surveyor import Measured, Surveyor
-    from gcsidecar.cache.root import Root
-    from gcsidecar.cache.spec import MeasureSpec
-
-# A folder with so many entries is worth a process of its own, which takes as long to start as walking through some
-# thousands of them.
-LARGE_ENTRIES = 20_000
+# Names that a process has before it at most: work for some milliseconds. Towards the end it gets fewer, so that all of
+# them end together.
+WINDOW = 128
 
 
 class Crew:
-    """Of one filesystem. Not thread-safe: the survey's thread has it.
+    """Some processes at work, in the thread that makes and runs it; whoever has it ends it.
 
     Args:
-        spec: What the sweep may cost.
-        wake: Called when there is something to be taken; must return at once.
+        root_fd: The root.
+        orders: How to measure.
+        desk: Where names come from, and sizes go.
+        most: So many processes at once.
+        patience_seconds: So long one may be silent.
+
+    Attributes:
+        has_failed: One could not be started, or has ended by itself.
     """
 
-    def __init__(self, spec: MeasureSpec, wake: Callable[[], None]) -> None:
-        self._spec, self._wake = spec, wake
-        self._hurried: dict[Root, Surveyor] = {}
-        self._sweeping: dict[Root, Surveyor] = {}
+    def __init__(self, root_fd: int, orders: Orders, desk: Desk, most: int, patience_seconds: float) -> None:
+        self._root_fd, self._orders, self._desk = root_fd, orders, desk
+        self._most, self._patience_seconds = most, patience_seconds
+        self._processes: list[Process] = []
+        self.has_failed = False
 
-    @property
-    def waiting(self) -> int:
-        """How many are to be measured in a hurry, and are not yet."""
-        return sum(surveyor.waiting for surveyor in self._hurried.values())
+    def run(self, linger_seconds: float) -> None:
+        """Work until for so long there was nothing to do, or nobody is left to do it, or nothing is wanted any more."""
+        while not self._desk.is_closed:
+            self._hire()
+            if not self._processes:
+                return
+            self._deal()
+            is_busy = any(process.given for process in self._processes)
+            if not self._listen(self._wait_seconds() if is_busy else linger_seconds) and not is_busy:
+                return
+            self._lose_patience()
 
-    @property
-    def is_sweeping(self) -> bool:
-        """Whether what was given to the sweep isn't done yet."""
-        return any(surveyor.waiting for surveyor in self._sweeping.values())
+    def end(self) -> None:
+        """End all of them at once; what they had is put back."""
+        for process in self._processes:
+            self._desk.put_back(process.given)
+            process.end()
+        self._processes.clear()
 
-    def hand_over(self, targets: Sequence[Target], *, before_others: bool = False) -> None:
-        """Have these measured soon, in this order, after or before what waits already."""
-        for root in dict.fromkeys(target.root for target in targets):
-            names = [target.name for target in targets if target.root is root]
-            surveyor = self._hurried.get(root)
-            if surveyor is None:
-                surveyor = self._hurried[root] = self._hired(root)
-            surveyor.measure([*names, *surveyor.forget()] if before_others else names)
+    def _hire(self) -> None:
+        """Start one more while there are names that nobody has."""
+        while len(self._desk) and len(self._processes) < self._most and not self.has_failed:
+            try:
+                self._processes.append(Process(self._root_fd, self._orders))
+            except OSError:  # no more processes, no memory, no interpreter where it was
+                self.has_failed = True
+                return
+            self._deal()
 
-    def sweep(self, root: Root, names: Sequence[str]) -> None:
-        """Have these measured when nothing else is to do."""
-        surveyor = self._sweeping.get(root)
-        if surveyor is None:
-            pace = float(self._spec.sweep_entries_per_second)
-            surveyor = self._sweeping[root] = self._hired(root, idle=True, entries_per_second=pace)
-        surveyor.measure(names)
+    def _deal(self) -> None:
+        for process in self._processes:
+            window = min(WINDOW, max(2, len(self._desk) // (2 * self._most)))
+            if len(process.given) <= window // 2 and (names := self._desk.next(window - len(process.given))):
+                process.give(names)
 
-    def take(self) -> Iterator[tuple[Target, Measured]]:
-        """What was found since the last time."""
-        for surveyors in (self._hurried, self._sweeping):
-            for root, surveyor in surveyors.items():
-                for measured in surveyor.take():
-                    yield Target(root, measured.name), measured
+    def _listen(self, seconds: float) -> bool:
+        """Wait for something to happen, and see to it; False if nothing has."""
+        poll = select.poll()
+        poll.register(self._desk.bell, select.POLLIN)
+        for process in self._processes:
+            poll.register(process.answers_fd, select.POLLIN)
+            if process.has_unsent:
+                poll.register(process.names_fd, select.POLLOUT)
+        ready = {fd for fd, _ in poll.poll(max(0.0, seconds) * 1000)}
+        if self._desk.bell in ready:
+            self._desk.hear()
+        for process in tuple(self._processes):
+            if process.names_fd in ready:
+                process.send()
+            if process.answers_fd in ready:
+                self._hear(process)
+        return bool(ready)
 
-    def close(self) -> None:
-        """End at once."""
-        for surveyor in (*self._hurried.values(), *self._sweeping.values()):
-            surveyor.close()
-        self._hurried, self._sweeping = {}, {}
+    def _hear(self, process: Process) -> None:
+        found = process.receive()
+        if found is None:
+            # It was killed. What it had is for the others, in the old order, or for whoever measures without it.
+            self.has_failed = True
+            self._processes.remove(process)
+            self._desk.put_back(process.given)
+            process.end()
+        elif found:
+            self._desk.find(found)
 
-    def _hired(self, root: Root, *, idle: bool = False, entries_per_second: float | None = None) -> Surveyor:
-        from gcsidecar.cache.measuring.surveyor import Surveyor  # noqa: PLC0415  many a root is never worth a process
+    def _wait_seconds(self) -> float:
+        """Until when the one that was silent longest may be so."""
+        heard_at = min(process.heard_at for process in self._processes if process.given)
+        return heard_at + self._patience_seconds - time.monotonic()
 
-        atime = root.spec.last_used == "atime"
-        return Surveyor(root.fd, atime=atime, idle=idle, entries_per_second=entries_per_second, wake=self._wake)
+    def _lose_patience(self) -> None:
+        """Give up where one hangs: so does the root's filesystem, and would everybody else who looks."""
+        now = time.monotonic()
+        for process in self._processes:
+            if process.given and now >= process.heard_at + self._patience_seconds:
+                if process.waits_for_a_core():
+                    process.heard_at = now
+                else:
+                    self._give_up()
+                    return
+
+    def _give_up(self) -> None:
+        self.end()
+        self._desk.give_up()

@@ -75,11 +75,15 @@ class Figures:
 
     def totals(self) -> tuple[int, int, int, float, float, int, str | None, int]:
         """The figures in the order of `TreeSize`'s attributes."""
-        shares = self._shares.items()
+        blocks_bytes, inodes, apparent_bytes = self.blocks * BLOCK_BYTES, self.inodes, self.apparent_bytes
+        for links, share in self._shares.items():
+            blocks_bytes += share.blocks * BLOCK_BYTES // links
+            inodes += share.files // links
+            apparent_bytes += share.apparent_bytes // links
         return (
-            self.blocks * BLOCK_BYTES + sum(s.blocks * BLOCK_BYTES // n for n, s in shares),
-            self.inodes + sum(s.files // n for n, s in shares),
-            self.apparent_bytes + sum(s.apparent_bytes // n for n, s in shares),
+            blocks_bytes,
+            inodes,
+            apparent_bytes,
             self.newest_mtime,
             self.newest_atime,
             self.entries,

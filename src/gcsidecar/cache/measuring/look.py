@@ -5,6 +5,7 @@ All that is scarce waits for it, so it is bounded. Whether a folder goes is deci
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,7 +36,8 @@ class Look:
         size: What was counted.
         at: When it began, POSIX seconds.
         is_whole: Whether that is all there is; else it is a lower bound.
-        is_at_work: Whether something in it was changed less than `min_age` ago. It ends with the first such thing.
+        is_at_work: Whether something in it was changed less than `min_age` ago, and since its last lease has ended. It
+            ends with the first such thing.
     """
 
     size: TreeSize
@@ -45,7 +47,7 @@ class Look:
 
 
 class Looks:
-    """The looks at folders of one root, and where somebody was at work.
+    """The looks at folders of one root, and where somebody was at work. Thread-safe.
 
     Args:
         spec: The root.
@@ -57,7 +59,10 @@ class Looks:
     def __init__(self, spec: RootSpec, root_fd: int, patterns: LeasePatterns, clock: Clock) -> None:
         self._root_fd, self._clock, self._is_lease = root_fd, clock, patterns.is_inside
         self._atime, self._min_age_seconds = spec.last_used == "atime", float(spec.min_age)
+        self._lock = threading.Lock()
+        # By name, the oldest entry first; both are of use for `min_age` only.
         self._until: dict[str, float] = {}
+        self._released_at: dict[str, float] = {}
 
     def is_due(self, folder: Folder) -> bool:
         """Whether what is known of a folder is too old to act on, or nothing is."""
@@ -73,7 +78,8 @@ class Looks:
         """
         now, until = self._clock.time(), self._clock.monotonic() + MOST_SECONDS
         # A file from far in the future says nothing; clocks of other hosts may be ahead a little.
-        window = Window(now - self._min_age_seconds, now + self._min_age_seconds, self._is_lease)
+        after = max(now - self._min_age_seconds, self._released_at.get(folder.name, 0.0))
+        window = Window(after, now + self._min_age_seconds, self._is_lease)
         walk = Walk(atime=self._atime, window=window, bulk=bulk_here())
         with closing(walk.begin(self._root_fd, folder.name)) as descent:
             while descent.levels and not walk.is_changing:
@@ -82,13 +88,22 @@ class Looks:
                     break
             is_whole = not descent.levels
         if walk.is_changing:
-            self._note(folder.name, now)
+            self._note(self._until, folder.name, now + self._min_age_seconds)
         return Look(TreeSize.of(walk.figures), now, is_whole, walk.is_changing)
 
     def at_work_until(self, name: str) -> float:
         """Until when a folder stays since somebody was at work in it, POSIX seconds; then it is looked at again."""
         return self._until.get(name, 0.0)
 
-    def _note(self, name: str, now: float) -> None:
-        self._until = {known: until for known, until in self._until.items() if until > now}
-        self._until[name] = now + self._min_age_seconds
+    def released(self, name: str) -> None:
+        """A folder's last lease has ended: what was changed in it until now was its holder's work."""
+        if self._min_age_seconds:
+            self._note(self._released_at, name, self._clock.time())
+
+    def _note(self, times: dict[str, float], name: str, at: float) -> None:
+        """Remember a time, and forget those that are of no use any more; there may be very many."""
+        with self._lock:
+            times.pop(name, None)
+            times[name] = at
+            while (oldest := next(iter(times))) != name and times[oldest] < at - self._min_age_seconds:
+                del times[oldest]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
-from gcsidecar.cache.measuring.crew import LARGE_ENTRIES, Crew
 from gcsidecar.cache.measuring.schedule import Schedule, Target
 from gcsidecar.cache.measuring.sizes import walk
+from gcsidecar.cache.measuring.surveyors import LARGE_ENTRIES, Surveyors
 from gcsidecar.cache.measuring.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -53,19 +53,19 @@ class Measuring:
     def __init__(self, roots: Sequence[Root], spec: MeasureSpec, wake: Callable[[], None], clock: Clock) -> None:
         self._clock = clock
         self._schedule = Schedule(spec, clock)
-        self._crew = Crew(spec, wake)
-        self._sweep = Sweep(roots, spec, self._crew, clock)
+        self._surveyors = Surveyors(spec, wake)
+        self._sweep = Sweep(roots, spec, self._surveyors, clock)
         self._stretch, self._stretch_at = float(STRETCH_ENTRIES), clock.monotonic()
         self._entries = 0
 
     @property
     def progress(self) -> Progress:
         """What it has come to; may be asked by any thread."""
-        return Progress(self._entries, self._crew.waiting)
+        return Progress(self._entries, self._surveyors.waiting)
 
     def close(self) -> None:
         """Let go of the processes."""
-        self._crew.close()
+        self._surveyors.close()
 
     def heard(self, root: Root, noted: Noted) -> None:
         """Take in what has changed, and what somebody waits for."""
@@ -76,7 +76,7 @@ class Measuring:
 
     def take_in(self) -> None:
         """Take in what others have measured."""
-        for target, measured in self._crew.take():
+        for target, measured in self._surveyors.take():
             self._take(target, measured.size, measured.at)
 
     def next_job(self) -> Generator[None, None, None] | None:
@@ -87,18 +87,18 @@ class Measuring:
                 return None
             if not self._is_for_others(target):
                 return self._measure(target)
-            # Where this process has too much to do, all else that is due now goes with it.
-            rest = [] if self._stretch > 0 else self._schedule.take_all()
-            self._crew.hand_over([target, *rest], before_others=is_waited_for)
+            # Where this process has too much to do, all else that is due now goes with it, in one piece.
+            rest = [] if is_waited_for or self._stretch > 0 else self._schedule.take_all()
+            self._surveyors.hand_over([target, *rest], before_others=is_waited_for)
 
     def rest(self) -> None:
         """There is nothing else to do, here or elsewhere: see to what is stale."""
-        if not self._crew.waiting:
+        if not self._surveyors.waiting:
             self._sweep.look()
 
     def next_at(self) -> float:
         """When there is something to do (monotonic) if nobody wakes; infinity where there won't be."""
-        busy = self._crew.waiting or self._crew.is_sweeping
+        busy = self._surveyors.waiting or self._surveyors.is_sweeping
         return min(self._schedule.next_at(), math.inf if busy else self._sweep.next_at)
 
     def _is_for_others(self, target: Target) -> bool:
@@ -125,7 +125,7 @@ class Measuring:
                 seen = entries
                 if size is None:
                     if entries >= LARGE_ENTRIES:
-                        self._crew.hand_over([target])
+                        self._surveyors.hand_over([target])
                         return
                     yield
         except OSError:

@@ -23,6 +23,8 @@ ARRIVED_SECONDS = 0.25
 # A changed folder is measured once it has been quiet for so long, one that never is, after this; and so is one in use.
 QUIET_SECONDS = 2.0
 GROWING_SECONDS = 30.0
+# So many are handed over in one piece.
+MOST_AT_ONCE = 4096
 
 
 class Target(NamedTuple):
@@ -49,6 +51,35 @@ class Due(NamedTuple):
     latest: float
 
 
+class FirstScan:
+    """The folders of a root that were there at the start, the least recently used first; nothing but they are kept.
+
+    There may be 100,000 of them at once. Those that were measured meanwhile, or are gone, are passed by.
+    """
+
+    def __init__(self) -> None:
+        self._folders: list[Folder] = []  # the first one last
+        self._is_sorted = True
+
+    def add(self, folder: Folder) -> None:
+        """It was there at the start, and was never measured."""
+        self._folders.append(folder)
+        self._is_sorted = False
+
+    def first(self) -> Folder | None:
+        """Which is next, or none."""
+        if not self._is_sorted:
+            self._folders.sort(key=lambda folder: folder.last_used(), reverse=True)
+            self._is_sorted = True
+        while self._folders and (self._folders[-1].measured_at or not self._folders[-1].is_counted):
+            self._folders.pop()
+        return self._folders[-1] if self._folders else None
+
+    def pop(self) -> None:
+        """That one is being measured."""
+        self._folders.pop()
+
+
 class Schedule:
     """Of the roots of one filesystem. Not thread-safe: the survey's thread has it.
 
@@ -65,6 +96,7 @@ class Schedule:
         self._due: dict[Target, Due] = {}
         self._queue: list[tuple[float, int, Target]] = []
         self._ready: list[tuple[float, int, Target]] = []
+        self._first_scans: dict[Root, FirstScan] = {}
         self._wanted: dict[Target, None] = {}
         self._in_use: Budget[Target] = Budget(spec.leased_entries_per_second, clock)
         self._paid: dict[Target, int] = {}  # what turns of those that are in use have cost
@@ -77,7 +109,10 @@ class Schedule:
     def is_new(self, target: Target) -> None:
         """It has arrived, or was there at the start: that one is whole."""
         folder = target.folder
-        self._put(target, 0.0 if folder is None or folder.arrived_at is None else ARRIVED_SECONDS)
+        if folder is not None and folder.arrived_at is None and not folder.measured_at:
+            self._first_scans.setdefault(target.root, FirstScan()).add(folder)
+        else:
+            self._put(target, 0.0 if folder is None or folder.arrived_at is None else ARRIVED_SECONDS)
 
     def changes(self, target: Target) -> None:
         """It has changed, and may go on changing; or its last lease has ended."""
@@ -102,22 +137,33 @@ class Schedule:
             target = next(iter(self._wanted))
             del self._wanted[target]
             return target
-        return heapq.heappop(self._ready)[-1] if self._ready else self._in_use.take()
+        return self._next_ready() or self._in_use.take()
 
     def could_not_be_measured(self, target: Target) -> None:
         """It could not; it is tried again when it has changed, or by the sweep."""
         self._paid.pop(target, None)
 
     def take_all(self) -> list[Target]:
-        """All that is new or changed and due now, in the same order; it is there no longer."""
-        ready, self._ready = sorted(self._ready), []
-        return [target for *_, target in ready]
+        """What is new or changed and due now, in the same order, some thousands at most; it is there no longer."""
+        found: list[Target] = []
+        while len(found) < MOST_AT_ONCE and (target := self._next_ready()) is not None:
+            found.append(target)
+        return found
 
     def next_at(self) -> float:
         """When there is something to be measured (monotonic); infinity if nothing is."""
-        if self._wanted or self._ready:
+        if self._wanted or self._ready or any(scan.first() is not None for scan in self._first_scans.values()):
             return self._clock.monotonic()
         return min(self._queue[0][0] if self._queue else float("inf"), self._in_use.next_at())
+
+    def _next_ready(self) -> Target | None:
+        """Of what is new or changed and due now that which was used least recently; it is there no longer."""
+        heads = [(folder, root) for root, scan in self._first_scans.items() if (folder := scan.first()) is not None]
+        folder, root = min(heads, key=lambda head: head[0].last_used(), default=(None, None))
+        if folder is None or root is None or (self._ready and self._ready[0][0] < folder.last_used()):
+            return heapq.heappop(self._ready)[-1] if self._ready else None
+        self._first_scans[root].pop()
+        return Target(root, folder.name)
 
     def _put(self, target: Target, delay_seconds: float) -> None:
         """Measure it after so long; what was to come earlier is put off while it changes, but not for ever."""

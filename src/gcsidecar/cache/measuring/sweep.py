@@ -1,6 +1,6 @@
 """The sweep: sizes that nobody has renewed for long are measured again, slowly, while nothing else is to do.
 
-It finds them, and gives them to the crew in batches that are worth a process.
+It finds them, and gives them to surveyors in batches that are worth a process.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gcsidecar.cache.measuring.schedule import Target
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gcsidecar.cache.measuring.crew import Crew
+    from gcsidecar.cache.measuring.surveyors import Surveyors
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import MeasureSpec
     from gcsidecar.gc.clock import Clock
@@ -45,12 +45,12 @@ class Sweep:
     Args:
         roots: Which.
         spec: What is stale, and how fast it goes.
-        crew: Who measures.
+        surveyors: Who measures.
         clock: Both clocks.
     """
 
-    def __init__(self, roots: Sequence[Root], spec: MeasureSpec, crew: Crew, clock: Clock) -> None:
-        self._roots, self._crew, self._clock = tuple(roots), crew, clock
+    def __init__(self, roots: Sequence[Root], spec: MeasureSpec, surveyors: Surveyors, clock: Clock) -> None:
+        self._roots, self._surveyors, self._clock = tuple(roots), surveyors, clock
         self._stale_seconds = math.inf if spec.stale_after is None else float(spec.stale_after)
         self._rate = spec.sweep_entries_per_second
         self._again_at: dict[Target, float] = {}
@@ -63,7 +63,7 @@ class Sweep:
     def look(self) -> None:
         """Begin a batch, if it is time and there is one; called when nothing else is to do."""
         monotonic = self._clock.monotonic()
-        if monotonic < self.next_at or self._crew.is_sweeping:
+        if monotonic < self.next_at or self._surveyors.is_sweeping:
             return
         known = sorted(self._oldest(monotonic), key=lambda found: -found.age_seconds)
         stale = [one for one in known if one.age_seconds > self._stale_seconds]
@@ -100,4 +100,4 @@ class Sweep:
                 names.append(one.target.name)
                 self._again_at.pop(one.target, None)
                 left -= max(1, one.entries)
-        self._crew.sweep(root, names)
+        self._surveyors.sweep(root, names)

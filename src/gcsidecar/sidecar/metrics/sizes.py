@@ -58,7 +58,7 @@ SIZES = (
         "Folders of a filesystem that a process beside the sidecar is to measure as soon as it can, and hasn't yet: a "
         "first scan, or large ones. 0 at rest, when there is no such process.",
         of_filesystems(lambda filesystem: filesystem.to_be_measured),
-        "gcsidecar_filesystem_measuring_folders > 0",
+        "max_over_time(gcsidecar_filesystem_measuring_folders[1h])",
     ),
     LOOKED_AT,
 )
