@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ import pytest
 from cache.helpers import Tracker, make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
+from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
@@ -286,6 +288,23 @@ def test_what_vanished_is_dropped_with_all_that_was_known_of_it(tmp_path: Path) 
         assert root.census.known_bytes == 0
     assert tracker.registered == []
     assert watch.names == set()
+
+
+def test_a_reconcile_where_all_stands_still_makes_next_to_nothing_for_each_folder(tmp_path: Path) -> None:
+    count = 2000
+    for number in range(count):
+        (tmp_path / f"folder-{number:06}").mkdir()
+    with opened(tmp_path, clock=FakeClock(time.time() + 2 * RECENT_SECONDS)) as root:
+        tracemalloc.start()
+        try:
+            reconcile(root)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            reconcile(root)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < count * 20
 
 
 def test_another_folder_of_the_same_name_arrives_anew_and_the_old_one_is_known_no_longer(tmp_path: Path) -> None:
