@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -20,6 +21,7 @@ from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
+from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -527,3 +529,15 @@ def test_whatever_happens_no_descriptor_is_left_open(tmp_path: Path) -> None:
             folder_of(root, "b").dispose()
         assert descriptors() == during
     assert descriptors() == before
+
+
+def test_a_folder_that_came_back_from_its_eviction_is_a_reason_to_plan_anew(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a")
+    with opened(tmp_path) as root:
+        folder = folder_of(root, "a")
+        with contextlib.suppress(DisposableInUseError), root.census.evicting(folder):
+            planned_at = root.census.version
+            assert keep_of(root, "a", time.time()) == "evicting"
+            raise DisposableInUseError("a: stopped", reason="stopped")
+        assert root.census.version > planned_at
+        assert keep_of(root, "a", time.time()) is None
