@@ -106,7 +106,7 @@ class Sidecar(Process):
         self.port = port
 
     def await_ready(self, poll_seconds: float = _POLL_SECONDS) -> None:
-        """Ask `/readyz` until it says yes, each time by a new connection, as kubelet does; to ask takes it time, too."""
+        """Ask `/readyz` until it says yes, each time by a new connection, as kubelet does; that takes it time."""
         until = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             self.check()

@@ -33,7 +33,7 @@ FILES = 1_000_000
 ALL_FILES = (10_000, 100_000, FILES, 2_000_000)
 FOLDERS = {files: files * 12 // 1000 for files in ALL_FILES}
 PLOT = "scan"
-# So often it is asked whether all is measured: it may have been so long already. More often would keep it from its work.
+# So often it is asked whether all is measured, which may have been so for as long; more often would be in its way.
 _POLL_SECONDS = 0.05
 
 
