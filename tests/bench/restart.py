@@ -68,8 +68,8 @@ def _figures(folders: int, ground: Ground, starts: Sequence[_Start], du: Samples
         GOALS_SECONDS[folders],
         ours.spread(),
         (peer("`du -s` of the same", du),),
-        f"from exec to `/readyz`, asked every {_READY_POLL_SECONDS * 1e3:.0f} ms; nothing has changed since the sidecar before was "
-        "ended by SIGTERM",
+        f"from exec to `/readyz`, asked every {_READY_POLL_SECONDS * 1e3:.0f} ms; nothing has changed since the "
+        "sidecar before was ended by SIGTERM",
         key=f"restart-{folders}",
     )
     yield Row(
