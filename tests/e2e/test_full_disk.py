@@ -110,6 +110,7 @@ def test_it_evicts_on_a_disk_without_a_byte_or_an_inode_each_time_anew(tmp_path:
     for name in FOLDERS:
         disk.make(name)
     with Sidecar(tmp_path, config(disk)) as sidecar:
+        eventually(lambda: sidecar.metric("gcsidecar_root_role", role="active"), "it has made its .gcsidecar/")
         for number, name in enumerate(FOLDERS[:-1]):
             fill_up(disk, sidecar)
             began = time.monotonic()
