@@ -83,14 +83,15 @@ class Walk:
     Attributes:
         figures: What was found so far.
         is_changing: Whether something changed in the window.
+        wants_atime: The newest access time is asked for.
         is_curious: Each entry has to be looked at closer.
     """
 
     def __init__(self, *, atime: bool, window: Window | None = None, bulk: Bulk | None = None) -> None:
         self.figures = Figures()
         self.is_changing = False
-        self.is_curious = atime or window is not None
-        self._atime, self._window = atime, window
+        self.wants_atime, self.is_curious = atime, window is not None
+        self._window = window
         self._reader = bulk or Plain()
         self._euid = os.geteuid()
         self._no_atime = os.O_NOATIME
@@ -154,7 +155,7 @@ class Walk:
         """See when an entry was used, and whether it may be deleted."""
         if S_ISREG(mode):
             self.figures.newest_mtime = max(self.figures.newest_mtime, mtime)
-            if self._atime:
+            if self.wants_atime:
                 self.figures.newest_atime = max(self.figures.newest_atime, atime)
             if self._window is not None and self._window.has(mtime):
                 self.is_changing |= not (self._is_at_top and self._window.ignored(name))
