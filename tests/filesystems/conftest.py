@@ -64,7 +64,7 @@ def btrfs(mounts: Mounts, tmp_path: Path) -> MakeFilesystem:
 
 
 class Overlay:
-    """An overlay, and the directories that it is made of, which lie on one filesystem.
+    """An overlay, and the directories that it is made of.
 
     Attributes:
         lower: What is below, and never changed.
@@ -72,8 +72,8 @@ class Overlay:
         merged: Where it is mounted.
     """
 
-    def __init__(self, above: Path) -> None:
-        self.lower, self.upper, self.merged = above / "lower", above / "upper", above / "merged"
+    def __init__(self, below: Path, above: Path) -> None:
+        self.lower, self.upper, self.merged = below / "lower", above / "upper", above / "merged"
         self.work = above / "work"
         for path in (self.lower, self.upper, self.merged, self.work):
             path.mkdir()
@@ -84,20 +84,18 @@ class Overlay:
         return f"lowerdir={self.lower},upperdir={self.upper},workdir={self.work}"
 
 
+class MakeOverlay(Protocol):
+    def __call__(self, made: Overlay, *options: str) -> Path: ...
+
+
 @pytest.fixture
 def overlay(mounts: Mounts) -> MakeOverlay:
-    """Mounts an overlay of directories made in a given one; mount options may follow (`redirect_dir=on`)."""
+    """Mounts an overlay; mount options may follow (`redirect_dir=on`)."""
 
-    def make(above: Path, *options: str, lower: Overlay | None = None) -> Overlay:
-        made = lower or Overlay(above)
-        mounts.mount(made.merged, "-t", "overlay", "-o", ",".join([made.options, *options]), "overlay")
-        return made
+    def make(made: Overlay, *options: str) -> Path:
+        return mounts.mount(made.merged, "-t", "overlay", "-o", ",".join([made.options, *options]), "overlay")
 
     return make
-
-
-class MakeOverlay(Protocol):
-    def __call__(self, above: Path, *options: str, lower: Overlay | None = None) -> Overlay: ...
 
 
 class Server:
@@ -147,3 +145,14 @@ def fuse() -> Iterator[Serve]:
 
     with ExitStack() as undo:
         yield serve
+
+
+@pytest.fixture(params=["bindfs", "fuse-overlayfs"])
+def server(request: pytest.FixtureRequest, tmpfs: MakeFilesystem, fuse: Serve, tmp_path: Path) -> Server:
+    """One of two servers, over a small filesystem, so that it is measured often; the second writes late."""
+    layers = Overlay(above := tmpfs(), above)
+    command = {
+        "bindfs": ["bindfs", "-f", str(layers.upper)],
+        "fuse-overlayfs": ["fuse-overlayfs", "-f", "-o", layers.options],
+    }
+    return fuse(tmp_path / "served", *command[request.param])

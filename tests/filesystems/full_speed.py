@@ -48,17 +48,23 @@ class Outcome:
     missed: int
 
 
-def run(root: Path, seconds: float, *, folder_bytes: int = 64 * MIB, holds: int = 1, sync: bool = False) -> Outcome:
+def run(root: Path, seconds: float, *, folder_bytes: int = 64 * MIB, holds: int = 1, least_bytes: int = 0) -> Outcome:
     """Run it as a process, and await its end.
 
     Args:
         root: Where.
-        seconds: For how long.
+        seconds: For how long, at least.
         folder_bytes: The size of each folder.
         holds: So many of the first it makes it holds to the end: they are the least recently used.
-        sync: Whether each folder is written through to the disk, as who downloads for long would have it by then.
+        least_bytes: So much it writes, however long that takes.
     """
-    work = {"root": str(root), "seconds": seconds, "folder_bytes": folder_bytes, "holds": holds, "sync": sync}
+    work = {
+        "root": str(root),
+        "seconds": seconds,
+        "folder_bytes": folder_bytes,
+        "holds": holds,
+        "least_bytes": least_bytes,
+    }
     command = [sys.executable, str(Path(__file__)), json.dumps(work)]
     ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, timeout=seconds + 120)
     found = json.loads(ended.stdout)
@@ -66,8 +72,8 @@ def run(root: Path, seconds: float, *, folder_bytes: int = 64 * MIB, holds: int 
 
 
 class _Writer:
-    def __init__(self, root: str, seconds: float, folder_bytes: int, holds: int, sync: bool) -> None:  # noqa: FBT001  as JSON has it
-        self._root, self._seconds, self._holds, self._sync = root, seconds, holds, sync
+    def __init__(self, root: str, seconds: float, folder_bytes: int, holds: int, least_bytes: int) -> None:
+        self._root, self._seconds, self._holds, self._least_bytes = root, seconds, holds, least_bytes
         self._sizes = [FILE_BYTES] * (folder_bytes // FILE_BYTES) + [folder_bytes % FILE_BYTES]
         self._folders = self._wrote = self._full = self._missed = 0
         self._touched: list[str] = []
@@ -83,7 +89,7 @@ class _Writer:
             for number in range(self._holds):
                 held.enter_context(self._folder(f"held-{number}"))
             number = 0
-            while not self._stop and time.monotonic() - began < self._seconds:
+            while not self._stop and (self._wrote < self._least_bytes or time.monotonic() - began < self._seconds):
                 with self._folder(f"folder-{number:06}"):
                     number += 1
             seconds = time.monotonic() - began
@@ -131,8 +137,6 @@ class _Writer:
         try:
             while size > 0:
                 size -= os.write(fd, _CONTENT[:size])
-            if self._sync:
-                os.fsync(fd)
         finally:
             os.close(fd)
 

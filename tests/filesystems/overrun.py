@@ -35,10 +35,10 @@ def furnish(root: Path, *, files: int, idle: int) -> None:
     """Make one leased folder with so many empty files, and so many idle folders of 32 MiB."""
     for directory in range(-(-files // FILES_A_DIRECTORY)):
         path = root / LEASED / f"{directory:04}"
-        path.mkdir(parents=True)
+        path.mkdir(parents=True, exist_ok=True)
         for number in range(min(FILES_A_DIRECTORY, files - directory * FILES_A_DIRECTORY)):
             os.close(os.open(path / f"{number:03}", os.O_WRONLY | os.O_CREAT))
-    (root / LEASED / "deep/inside").mkdir(parents=True)
+    (root / LEASED / "deep/inside").mkdir(parents=True, exist_ok=True)
     (root / LEASED / ".lease").touch()
     for number in range(idle):
         (root / f"idle-{number:03}").mkdir()

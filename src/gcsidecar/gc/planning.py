@@ -5,12 +5,13 @@ Pure: no clock, no filesystem, no logging. The same measurements always give the
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gcsidecar.gc.ordering import in_order
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
@@ -23,8 +24,6 @@ ALL = "all"
 RESERVE = 256
 # So many that are kept are named one by one; more of the same group, for the same reason, are counted.
 NAMED = 1000
-# What candidates are sorted by.
-Order = tuple[int, bool, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,60 +199,6 @@ def plan(
     for candidate in in_order(measurements, thresholds, now, walk.far_enough):
         walk.come_by(candidate)
     return walk.plan(measurements.at)
-
-
-def order(candidate: Candidate, thresholds: Sequence[Threshold], now: float) -> Order:
-    """What candidates are sorted by: priority, those of unknown size after all others, last use, key.
-
-    What is known is preferred: else ten would go where one would do. Which thresholds are crossed plays no part, or
-    more free space could mean another order, and that more disposals.
-
-    Args:
-        candidate: Which.
-        thresholds: All there are: only a size that one of them asks for can be missed.
-        now: POSIX seconds; a last use in the future counts as now.
-    """
-    unknown = None in candidate.sizes.values() and any(
-        candidate.sizes.get(held.resource, 0) is None and held.group in {None, candidate.group} for held in thresholds
-    )
-    return candidate.priority, unknown, min(candidate.last_used, now), candidate.key
-
-
-def _never() -> bool:
-    return False
-
-
-def in_order(
-    measurements: Measurements,
-    thresholds: Sequence[Threshold],
-    now: float,
-    far_enough: Callable[[], bool] = _never,
-) -> Iterator[Candidate]:
-    """All candidates in the order in which they are to go; once that is `far_enough`, only those that are due."""
-
-    def place(candidate: Candidate) -> Order:
-        return order(candidate, thresholds, now)
-
-    def of(source: DisposableSource) -> Iterator[Candidate]:
-        last: Candidate | None = None
-        if not far_enough():
-            for candidate in source.candidates(now, thresholds):
-                if far_enough():
-                    break
-                yield candidate
-                last = candidate
-            else:
-                return
-        yield from (c for c in source.due(now, thresholds) if last is None or place(c) > place(last))
-
-    listed = sorted((c for c in measurements.candidates if c.due is not None or not far_enough()), key=place)
-    registered = (c for c in listed if c.due is not None or not far_enough())
-    if not measurements.sources:
-        return registered
-    supplies = [of(source) for source in measurements.sources]
-    if not listed and len(supplies) == 1:
-        return supplies[0]
-    return heapq.merge(registered, *supplies, key=place)
 
 
 @dataclass(slots=True, eq=False)

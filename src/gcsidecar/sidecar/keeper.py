@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -94,7 +95,7 @@ class Keeper:
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
-        self._caretaker = Caretaker(self._roots, about, clock)
+        self._caretaker = Caretaker(self._roots, about, lost, clock)
         self._survey = Survey(
             roots, watched=watched, publish=self._publish_roots, lost=lost, spec=config.measure, clock=clock
         )
@@ -176,11 +177,15 @@ class Keeper:
             if any(self._has_news(one) for one in self._surveyed):  # of this thread's doing, or of a history's
                 self._survey.wake()
             self._stopping.wait(seconds)
+        # Where that hangs so does this thread, and is seen to: then nothing more is begun on its filesystem.
+        with contextlib.suppress(OSError):
+            os.fstatvfs(self._roots[0].fd)
 
     # One round
 
     def _round(self) -> float:
         """Measure, and collect if need be; returns when to measure again, in seconds."""
+        self._look_at_clock()
         if self._caretaker.look_after():
             self._survey.wake()
         try:
@@ -195,6 +200,11 @@ class Keeper:
             self._unmeasured(error)
             return RETRY_SECONDS
         return self._collector.interval_seconds(measurements, thresholds)
+
+    def _look_at_clock(self) -> None:
+        for root in self._roots:
+            if jumped := root.look_at_clock():
+                journal.clock_jumped(root.name, jumped)
 
     def _look_at_locks(self) -> None:
         """What a dead holder kept may go at once; the kernel tells nobody that a lock was dropped."""
@@ -261,6 +271,8 @@ class Keeper:
             for reading in measurements.readings
         }
         progress = self._survey.progress
+        if not self.status.measured_at:
+            self._say_what_is_off(measurements)
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
@@ -277,6 +289,12 @@ class Keeper:
             entries_looked_at=progress.entries,
             to_be_measured=progress.waiting,
         )
+
+    def _say_what_is_off(self, measurements: Measurements) -> None:
+        wanted = any(self._config.thresholds_of(root.spec).inodes is not None for root in self._roots)
+        counted = any(one.resource is Resource.INODES and one.capacity > 0 for one in measurements.readings)
+        if wanted and not counted:
+            journal.inodes_uncounted(self.status.name, self.status.kind)
 
     def _publish_roots(self) -> float | None:
         """Publish what is new; returns in how many seconds that may be done, where it may not yet."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,13 @@ import pytest
 from cache.helpers import Tracker, make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
+from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
+from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -286,6 +290,23 @@ def test_what_vanished_is_dropped_with_all_that_was_known_of_it(tmp_path: Path) 
     assert watch.names == set()
 
 
+def test_a_reconcile_where_all_stands_still_makes_next_to_nothing_for_each_folder(tmp_path: Path) -> None:
+    count = 2000
+    for number in range(count):
+        (tmp_path / f"folder-{number:06}").mkdir()
+    with opened(tmp_path, clock=FakeClock(time.time() + 2 * RECENT_SECONDS)) as root:
+        tracemalloc.start()
+        try:
+            reconcile(root)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            reconcile(root)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < count * 20
+
+
 def test_another_folder_of_the_same_name_arrives_anew_and_the_old_one_is_known_no_longer(tmp_path: Path) -> None:
     clock, tracker, watch = FakeClock(time.time()), Tracker(), Watched()
     make_folder(tmp_path, "a", used_at=clock.now - 5000)
@@ -508,3 +529,15 @@ def test_whatever_happens_no_descriptor_is_left_open(tmp_path: Path) -> None:
             folder_of(root, "b").dispose()
         assert descriptors() == during
     assert descriptors() == before
+
+
+def test_a_folder_that_came_back_from_its_eviction_is_a_reason_to_plan_anew(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a")
+    with opened(tmp_path) as root:
+        folder = folder_of(root, "a")
+        with contextlib.suppress(DisposableInUseError), root.census.evicting(folder):
+            planned_at = root.census.version
+            assert keep_of(root, "a", time.time()) == "evicting"
+            raise DisposableInUseError("a: stopped", reason="stopped")
+        assert root.census.version > planned_at
+        assert keep_of(root, "a", time.time()) is None

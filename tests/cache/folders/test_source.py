@@ -16,7 +16,8 @@ from gcsidecar import Measurement, Resource, Threshold
 from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.folders.source import FolderSource
 from gcsidecar.cache.folders.table import Table
-from gcsidecar.gc.planning import RESERVE, Measurements, order, plan
+from gcsidecar.gc.ordering import order
+from gcsidecar.gc.planning import RESERVE, Measurements, plan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -18,7 +18,7 @@ from cache.history.looking import asked
 from gcsidecar.cache.history.basis import Basis
 from gcsidecar.cache.history.database import Database
 from gcsidecar.cache.history.file import size_bytes
-from gcsidecar.cache.history.limits import BATCH, LEAST_BYTES, SCATTERED_BATCH, Limits
+from gcsidecar.cache.history.limits import BATCH, LEAST_BYTES, SCATTERED_BATCH, WAL_MOST_BYTES, Limits
 from gcsidecar.cache.history.records import Arrival, Departure, Evicted, How, Present, Record, Use
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.spec import HistorySpec
@@ -214,13 +214,14 @@ def test_a_hundred_thousand_folders_and_their_uses_keep_within_the_default_bound
 ) -> None:
     limits = Limits.within(HistorySpec().max_rows, HistorySpec().max_size, 1 << 40)
     database = Database(directory_fd, limits, BASIS, 0.0)
-    largest = refused = 0
+    largest = refused = log_bytes = 0
 
     def write(records: Iterator[Record], batch_records: int = BATCH) -> None:
-        nonlocal largest, refused
+        nonlocal largest, refused, log_bytes
         while batch := [record for _, record in zip(range(batch_records), records, strict=False)]:
             refused += database.write(batch)
             largest = max(largest, size_bytes(directory_fd))
+            log_bytes = max(log_bytes, os.stat("history.sqlite-wal", dir_fd=directory_fd).st_size)
 
     many = 100_000
     write(Arrival(f"project-{number:06}-main", number, float(number)) for number in range(many))
@@ -237,9 +238,46 @@ def test_a_hundred_thousand_folders_and_their_uses_keep_within_the_default_bound
     present = [one.disk_bytes for some in database.present() for one in some]
     database.close()
     assert largest <= limits.bytes
+    assert log_bytes <= WAL_MOST_BYTES
     assert present == [1 << 30] * (many - 1002)
     assert asked(tmp_path, "SELECT count(*) FROM evictions") == [1002]
     assert asked(tmp_path, "SELECT count(*) > 10000 FROM uses") == [1]
+
+
+def test_rows_that_all_become_longer_in_any_order_keep_the_log_within_its_bound_and_those_without_room_are_refused(
+    directory_fd: int,
+) -> None:
+    limits = Limits.within(200_000, 4 << 20, 1 << 40)
+    database = Database(directory_fd, limits, BASIS, 0.0)
+    names = [f"{number:05}{'x' * 250}" for number in range(4500)]
+    for number in range(0, len(names), BATCH):
+        database.write([Arrival(name, 1, 1.0) for name in names[number : number + BATCH]])
+    refused, log_bytes = 0, 0
+    in_any_order = [names[number * 1987 % len(names)] for number in range(len(names))]
+    for number in range(0, len(names), SCATTERED_BATCH):
+        some = [known(name, 1)._replace(obstacle="x" * 500) for name in in_any_order[number : number + SCATTERED_BATCH]]
+        refused += database.write(some)
+        log_bytes = max(log_bytes, os.stat("history.sqlite-wal", dir_fd=directory_fd).st_size)
+    found = [one.disk_bytes for some in database.present() for one in some]
+    database.close()
+    assert log_bytes <= WAL_MOST_BYTES
+    assert size_bytes(directory_fd) <= limits.bytes
+    # As many folders as there was room for, and of as many of these as there was room for beside them their sizes.
+    assert 2000 < len(found) < len(names)
+    assert 0 < len([size for size in found if size]) == len(found) - refused
+
+
+def test_of_what_sizes_were_based_on_the_last_few_are_kept(tmp_path: Path, directory_fd: int) -> None:
+    for number in range(40):
+        database = Database(directory_fd, SMALL, replace(BASIS, rights=f"user={number}"), 0.0)
+        database.write([Arrival("a", 1, 1.0), known("a", 1)])
+        database.close()
+    assert asked(tmp_path, "SELECT rights FROM bases")[-1] == "user=39"
+    assert asked(tmp_path, "SELECT count(*) FROM bases") == [16]
+    for number, size in ((39, 1 << 30), (38, None), (3, None)):
+        database = Database(directory_fd, SMALL, replace(BASIS, rights=f"user={number}"), 0.0)
+        assert [one.disk_bytes for some in database.present() for one in some] == [size]
+        database.close()
 
 
 def test_what_is_written_again_after_half_of_it_was_written_is_there_once(tmp_path: Path, directory_fd: int) -> None:

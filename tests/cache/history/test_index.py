@@ -11,18 +11,23 @@ import pytest
 from cache.helpers import Tracker, make_folder, reconcile, spec
 from cache.history.looking import asked, await_stock, change_history, eventually
 from cache.history.starting import Run, clock_later, measured_once, run
+from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.history.backlog import MANY_CHANGES
 from gcsidecar.cache.history.recorder import PATIENCE_SECONDS
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, LeaseSpec, Seconds
+from gcsidecar.cache.survey import Survey, Surveyed
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from cache.conftest import MakeFilesystem
     from fakes import FakeClock
 
 
@@ -317,6 +322,41 @@ def test_where_there_is_a_history_it_is_waited_for_but_not_for_ever(tmp_path: Pa
     root = Root(spec(tmp_path), Tracker(), clock=clock)
     assert not root.chronicle.is_awaited(), "none is kept here"
     root.close()
+
+
+def test_what_can_not_be_acted_on_is_not_waited_for(tmpfs: MakeFilesystem, clock: FakeClock) -> None:
+    path = tmpfs()
+    fill(path)
+    measured_once(path, clock)
+    subprocess.run(["mount", "-o", "remount,ro", str(path)], check=True)
+    root = Root(spec(path, history=HistorySpec()), Tracker(), clock=clock)
+    assert root.chronicle.is_awaited()
+    with pytest.raises(StateDirectoryError):
+        root.activate({})
+    assert not root.chronicle.is_awaited()
+    reconcile(root)
+    assert {folder.name: folder.disk_bytes for folder in root.census.folders()} == dict.fromkeys("abc")
+    root.close()
+
+
+def test_the_first_reconcile_awaits_what_the_history_knows_and_begins_without_it_if_it_does_not_answer(
+    tmp_path: Path, clock: FakeClock
+) -> None:
+    fill(tmp_path)
+    measured_once(tmp_path, clock)
+    hints = Hints(watcher := Watcher(), str(tmp_path), lambda: None)
+    root = Root(spec(tmp_path, history=HistorySpec()), Tracker(), clock=clock, watch=hints)
+    surveyed = Surveyed(root, hints)
+    survey = Survey([surveyed], watched=lambda: True, publish=lambda: None, lost=lambda *_problem: None, clock=clock)
+    survey._advance()
+    assert not root.census.complete
+    assert 0 < survey._rest_seconds(None) < PATIENCE_SECONDS, "it looks whether it has been told"
+    clock.advance(PATIENCE_SECONDS)
+    survey._advance()
+    assert root.census.complete
+    survey.close()
+    root.close()
+    watcher.close()
 
 
 def test_in_dry_run_all_is_looked_at_and_measured(tmp_path: Path, clock: FakeClock) -> None:

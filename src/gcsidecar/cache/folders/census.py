@@ -329,6 +329,16 @@ class Census:
         with self._lock:
             self.version += 1
 
+    def clock_jumped(self, by_seconds: float) -> None:
+        """What is known of times counts by the calendar's clock as it is now."""
+        now = self._clock.time()
+        with self._lock:
+            for folder in self._table.folders():
+                with self._counting(folder, now):
+                    folder.clock_jumped(by_seconds, now)
+                self._await_age(folder, now)
+            self.version += 1
+
     def grow_up(self) -> float | None:
         """Let those be idle that are young no longer; returns when the next one will be, POSIX seconds, or none."""
         now = self._clock.time()
@@ -360,6 +370,12 @@ class Census:
             self._listener.used(folder)
         else:
             self._listener.noted(folder)
+
+    def obstructed(self, folder: Folder, obstacle: str) -> None:
+        """Something stands in the way of its eviction that no measuring finds."""
+        with self._lock:
+            folder.obstacle = obstacle
+            self.version += 1
 
     # What was known before
 
@@ -423,6 +439,7 @@ class Census:
             else:
                 self._watch.add(folder.name)
                 self.refresh(folder.name)
+                self.changed()  # who planned meanwhile (after a reload, say) took it for one that stays
         # Its name may have been taken anew while it was away.
         self.refresh(folder.name)
 

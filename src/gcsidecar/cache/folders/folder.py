@@ -254,6 +254,20 @@ class Folder:
         self.measured_at = at
         self.obstacle = size.obstacle
 
+    def clock_jumped(self, by_seconds: float, now: float) -> None:
+        """Its age, its idle time and that of its size stay what they were, though the calendar's clock has jumped.
+
+        After a jump back a last use that the filesystem knows may lie in the future, and counts as now.
+        """
+        if self.arrived_at is not None:
+            self.arrived_at = min(self.arrived_at + by_seconds, now)
+        if self.measured_at:
+            self.measured_at = min(self.measured_at + by_seconds, now)
+        if by_seconds > 0:
+            self.touched_at = min(self.last_used() + by_seconds, now)
+        elif self.touched_at:
+            self.touched_at += by_seconds
+
     @property
     def leaseless(self) -> bool:
         """Whether it is sure that there was no lease of any kind, for as long as its times stand still."""

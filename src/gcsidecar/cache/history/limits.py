@@ -16,7 +16,7 @@ SCATTERED_BATCH = 64
 CAPACITY_SHARE = 0.01
 LEAST_BYTES = 256 * 1024
 # What the write-ahead log may take: a change to one page takes a page there, until it is copied into the database.
-_WAL_MOST_BYTES, _WAL_SHARE = 2 << 20, 0.625
+WAL_MOST_BYTES, _WAL_SHARE = 2 << 20, 0.625
 _WAL_FRAME_BYTES = PAGE_BYTES + 24
 _CHECKPOINT_SHARE = 1 / 6
 # Above this share of its pages the database is pruned, and so many pages short of all a transaction ends early.
@@ -44,7 +44,7 @@ class Limits:
 
     @property
     def _wal_bytes(self) -> int:
-        return min(int(self.bytes * _WAL_SHARE), _WAL_MOST_BYTES)
+        return min(int(self.bytes * _WAL_SHARE), WAL_MOST_BYTES)
 
     @property
     def pages(self) -> int:
