@@ -284,12 +284,8 @@ class Census:
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
         self._folders[name] = folder
-        self._await_age(folder, now)
+        self._young.add(folder, now)
         return folder
-
-    def _await_age(self, folder: Folder, now: float) -> None:
-        if folder.young_until > now:
-            self._young.add(folder)
 
     @contextlib.contextmanager
     def _counting(self, folder: Folder, now: float) -> Iterator[None]:
@@ -336,7 +332,7 @@ class Census:
             for folder in self._table.folders():
                 with self._counting(folder, now):
                     folder.clock_jumped(by_seconds, now)
-                self._await_age(folder, now)
+                self._young.add(folder, now)
             self.version += 1
 
     def grow_up(self) -> float | None:
@@ -389,7 +385,7 @@ class Census:
             if folder.identity == (status.st_dev, status.st_ino):
                 with self._counting(folder, now):
                     folder.recall(known, now)
-                self._await_age(folder, now)
+                self._young.add(folder, now)
         return None
 
     def _adopt(self, known: Present, status: os.stat_result, now: float) -> Folder:
@@ -401,7 +397,7 @@ class Census:
         folder.recall(known, now)
         folder.count(now)
         self._running.recount(folder, None)
-        self._await_age(folder, now)
+        self._young.add(folder, now)
         self.version += 1
         return folder
 
@@ -414,7 +410,7 @@ class Census:
                 return False
             with self._counting(folder, now):
                 folder.arrived_at = min(at, now)
-            self._await_age(folder, now)
+            self._young.add(folder, now)
             self.version += 1
         return True
 
