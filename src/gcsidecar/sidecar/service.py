@@ -175,7 +175,7 @@ class Service:
         for one in opened:
             opener = self._openers.pop(one.root.name, None)
             if opener is None or opener.spec is not one.root.spec:
-                one.close()  # the config has changed meanwhile
+                _close([one], CLOSE_SECONDS)  # the config has changed meanwhile
                 continue
             self._opened[one.root.name] = one
             _log.info(

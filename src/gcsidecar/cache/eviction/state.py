@@ -17,6 +17,7 @@ from gcsidecar.cache.descent import identity_of
 from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.eviction.apart import Apart
 from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
+from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.history.file import size_bytes
 from gcsidecar.cache.measuring.figures import BLOCK_BYTES
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
@@ -147,7 +148,8 @@ class StateDirectory:
             text = json.dumps(self._about, indent=2, ensure_ascii=True) + "\n"
             os.ftruncate(self._lock_fd, os.pwrite(self._lock_fd, text.encode("ascii"), 0))
             # To close a file waits until it is written: on a mount that hangs by then that would hold up our end.
-            os.fsync(self._lock_fd)
+            if filesystem_of(self._lock_fd, 0).is_shared:
+                os.fsync(self._lock_fd)
 
 
 def _is_named(dir_fd: int, name: str, fd: int) -> bool:
