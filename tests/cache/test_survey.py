@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import threading
 import time
@@ -13,14 +14,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cache.helpers import Tracker, make_folder, spec
-from cache.leasing import put
+from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.schedule import ARRIVED_SECONDS, GROWING_SECONDS, QUIET_SECONDS
 from gcsidecar.cache.root import Root
-from gcsidecar.cache.survey import GROWING_SECONDS, RECONCILE_SECONDS, STALE_SECONDS, Survey, Surveyed
+from gcsidecar.cache.spec import Seconds
+from gcsidecar.cache.survey import (
+    GROW_UP_SECONDS,
+    LOCKS_SECONDS,
+    RECONCILE_COST_FACTOR,
+    RECONCILE_SECONDS,
+    RECONCILE_UNWATCHED_SECONDS,
+    Survey,
+    Surveyed,
+)
 from gcsidecar.cache.watching.hints import Hints
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
-from gcsidecar.cache.watching.watcher import Watcher
+from gcsidecar.cache.watching.watcher import Change, Watcher
+from gcsidecar.cache.watching.watches import OVERFLOW
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
@@ -75,9 +86,14 @@ class Site:
         for _ in range(count):
             self.survey._wake.clear()
             self.survey._follow(self.surveyed)
+            self.survey._measuring.take_in()
             self.survey._advance()
 
+    def rest(self, publish_in: float | None = None) -> float:
+        return self.survey._rest_seconds(publish_in)
+
     def close(self) -> None:
+        self.survey.close()
         self.root.close()
         self.hints.detach()
         self.watcher.close()
@@ -222,12 +238,13 @@ def test_folders_two_levels_down_are_heard_of(tmp_path: Path) -> None:
 
 def test_where_hints_were_lost_a_reconcile_finds_what_they_would_have_told(tmp_path: Path) -> None:
     with at_work(tmp_path) as site:
-        site.watcher.remove(next(iter(site.watcher._watches)))
+        site.hints.remove("")
         make_folder(tmp_path, "a")
         time.sleep(0.3)
         assert site.state("a") is None
-        site.hints._heard(Change(None, "", ChangeKind.OVERFLOW))
+        site.hints._heard(OVERFLOW)
         assert eventually(lambda: site.state("a") is not None)
+        assert eventually(lambda: site.watcher.watches == 2), "the root itself is watched again, too"
 
 
 def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:
@@ -238,12 +255,13 @@ def test_a_real_overflow_leads_to_a_reconcile(tmp_path: Path) -> None:
         held.wait(20)
 
     with at_work(tmp_path) as site:
-        site.watcher.add(str(tmp_path), "stuck", stuck)
+        stalling = site.watcher.listen(str(tmp_path), stuck)
+        site.watcher.add(stalling, "")
         for number in range(2 * limit):
             os.close(os.open(tmp_path / f"file{number % 10}", os.O_CREAT | os.O_WRONLY))
         make_folder(tmp_path, "a")
         held.set()
-        site.watcher.remove("stuck")
+        site.watcher.end(stalling)
         assert eventually(lambda: site.watcher.overflows > 0, 10)
         assert eventually(lambda: site.state("a") is not None, 10)
 
@@ -282,8 +300,9 @@ def test_a_folder_in_use_is_measured_now_and_then_as_it_grows(tmp_path: Path) ->
         clock.advance(GROWING_SECONDS - 1)
         site.rounds()
         assert site.size("a") == before
-        clock.advance(2)
-        site.rounds()
+        for _ in range(2):
+            clock.advance(1)
+            site.rounds()
         assert (site.size("a") or 0) >= before + 100_000
 
 
@@ -316,47 +335,6 @@ def test_under_a_stream_of_hints_the_long_work_comes_to_its_end(tmp_path: Path) 
     assert all(folder.disk_bytes for folder in site.root.census.folders())
     assert len(site.root.census.folders()) == 5
     site.close()
-
-
-def test_stale_sizes_are_measured_again_slowly_and_hold_nothing_else_up(tmp_path: Path) -> None:
-    clock = FakeClock(time.time())
-    for name in ("a", "b"):
-        folder = make_folder(tmp_path, name)
-        for number in range(600):
-            (folder / str(number)).touch()
-    with by_hand(tmp_path, clock, watched=False) as site:
-        measured = {folder.name: folder.measured_at for folder in site.root.census.folders()}
-        assert all(measured.values())
-        clock.advance(STALE_SECONDS + 100)
-        site.rounds()
-        assert {folder.name: folder.measured_at for folder in site.root.census.folders()} == measured
-        make_folder(tmp_path, "new")
-        site.root.census.refresh("new")
-        site.rounds()
-        assert site.size("new") is not None, "it didn't wait for the sweep"
-        for _ in range(20):
-            clock.advance(1)
-            site.rounds()
-        again = [folder.name for folder in site.root.census.folders() if folder.measured_at > clock.now - 50]
-        assert len(again) == 3
-
-
-def test_a_stale_folder_that_cannot_be_measured_keeps_nobody_busy_and_holds_up_no_other(tmp_path: Path) -> None:
-    clock = FakeClock(time.time())
-    for name in ("a", "b"):
-        make_folder(tmp_path, name)
-    with by_hand(tmp_path, clock, watched=False) as site:
-        a, b = (site.root.census.get(name) for name in "ab")
-        assert a is not None
-        assert b is not None
-        a.measured_at = 1.0
-        (tmp_path / "a").rename(tmp_path / ".away")
-        site.surveyed.reconcile_at = float("inf")
-        clock.advance(STALE_SECONDS + 100)
-        for _ in range(5):
-            clock.advance(1)
-            site.rounds()
-        assert b.measured_at > clock.now - 10
 
 
 def test_it_ends_within_a_moment_while_it_measures(tmp_path: Path) -> None:
@@ -400,3 +378,69 @@ def test_leases_that_come_and_go_all_the_time_leave_right_totals(tmp_path: Path)
         assert eventually(lambda: (site.root.census.count, site.leases()) == (4, 0))
         assert set(site.tracker.registered) == set(site.root.census.folders())
         assert eventually(lambda: site.watcher.watches == 5)
+
+
+def test_at_rest_it_waits_until_something_is_due(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    make_folder(tmp_path, "a")
+    with by_hand(tmp_path, clock) as site:
+        assert site.rest() == RECONCILE_SECONDS
+        clock.advance(20)
+        site.rounds()
+        assert site.rest() == RECONCILE_SECONDS - 20
+        assert site.rest(publish_in=0.5) == 0.5
+        site.surveyed.lost, site.surveyed.reconcile_at = True, 0.0
+        assert site.rest() == site.survey._measuring.next_at() - clock.monotonic() > 0
+
+
+def test_where_hints_cannot_be_relied_on_it_waits_for_less_and_not_for_less_than_a_reconcile_is_worth(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock(time.time())
+    with by_hand(tmp_path, clock, watched=False) as site:
+        assert site.rest() == RECONCILE_UNWATCHED_SECONDS
+        for took, pause in ((1.0, RECONCILE_COST_FACTOR - 1), (5.0, RECONCILE_SECONDS - 5)):
+            clock.advance(RECONCILE_SECONDS)
+            reconciling = site.survey._reconcile(site.surveyed)
+            for number in range(64):
+                (tmp_path / f"{took}-{number}").mkdir()  # so many that it takes a break
+            next(reconciling)
+            clock.advance(took)
+            list(reconciling)
+            assert site.surveyed.reconcile_at - clock.monotonic() == pause
+
+
+def test_it_waits_no_longer_than_until_a_folder_is_young_no_more_or_is_to_be_measured(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    with by_hand(tmp_path, clock, min_age=Seconds(10)) as site:
+        folder = make_folder(tmp_path, "a")
+        site.root.census.refresh("a")
+        site.rounds()
+        assert site.rest() == pytest.approx(ARRIVED_SECONDS)
+        clock.advance(ARRIVED_SECONDS)
+        site.rounds()
+        assert site.rest() == pytest.approx(10 - ARRIVED_SECONDS, abs=0.001)
+        clock.advance(9.9 - ARRIVED_SECONDS)
+        site.rounds()
+        assert site.rest() == GROW_UP_SECONDS
+        clock.advance(0.2)
+        site.rounds()
+        assert site.root.tally().by_state[State.IDLE].folders == 1
+        (folder / "new").touch()
+        site.root.census.refresh("a")
+        site.rounds()
+        assert site.rest() == pytest.approx(QUIET_SECONDS)
+
+
+def test_it_looks_at_locks_in_time_while_one_is_held_and_not_otherwise(tmp_path: Path) -> None:
+    clock = FakeClock(time.time())
+    folder = make_folder(tmp_path, "a")
+    with by_hand(tmp_path, clock, watched=False) as site:
+        with locked(put(folder)):
+            clock.advance(RECONCILE_UNWATCHED_SECONDS)
+            site.rounds()
+            assert site.leases() == 1
+            assert site.rest() == LOCKS_SECONDS
+        clock.advance(LOCKS_SECONDS)
+        site.rounds()
+        assert (site.leases(), site.survey._unhinted_in(site.root.census)) == (0, math.inf)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cache.history.looking import asked
+import needs
+from cache.history.looking import asked, change_history
 from e2e.harness import Sidecar, eventually
+from gcsidecar.cache.history.backlog import MANY_CHANGES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,3 +125,46 @@ def test_with_history_null_nothing_is_kept(tmp_path: Path, cache: Path) -> None:
         fill(cache, "a")
         eventually(lambda: sidecar.events("regretted"), "a regret is one all the same")
     assert not list((cache / ".gcsidecar").glob("history*"))
+
+
+def test_a_restart_lists_no_folder_that_stands_still_and_has_all_sizes_when_it_is_ready(
+    tmp_path: Path, cache: Path
+) -> None:
+    names = [f"f{number:02}" for number in range(50)]
+    for name in names:
+        (cache / name).mkdir()
+        (cache / name / "data").write_bytes(b"x" * 10_000)
+    with Sidecar(tmp_path, config(cache)) as sidecar:
+        eventually(lambda: sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs") == 0, "all is measured")
+        size_bytes = sidecar.metric("gcsidecar_root_size_bytes", root="jobs", state="idle")
+        assert size_bytes is not None
+        assert size_bytes > 50 * 10_000
+        sidecar.stop()
+    change_history(cache, "UPDATE folders SET leaseless = 1")  # as it is two minutes later
+    (cache / "f07/new").touch()
+    trace = tmp_path / "trace"
+    under = [needs.program("strace"), "--daemonize", "--follow-forks", "--decode-fds=path", f"--output={trace}"]
+    with Sidecar(tmp_path, config(cache), under=[*under, "--trace=getdents64"]) as sidecar:
+        assert sidecar.metric("gcsidecar_root_size_bytes", root="jobs", state="idle") == size_bytes
+        assert sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs") == 0
+        eventually(lambda: (sidecar.metric("gcsidecar_watch_directories") or 0) > 50, "all are watched")
+        sidecar.stop()
+        eventually(lambda: "+++ exited with 0 +++" in trace.read_text()[-1000:], "strace has written all")
+    listed = {name for name in names if f"{cache}/{name}>" in trace.read_text()}
+    assert listed == {"f07"}
+
+
+def test_a_first_scan_that_was_killed_goes_on_where_it_was(tmp_path: Path, cache: Path) -> None:
+    for number in range(MANY_CHANGES + 200):
+        (cache / f"f{number:04}").mkdir()
+    query = "SELECT count(*) FROM folders WHERE disk_bytes IS NOT NULL"
+    with Sidecar(tmp_path, config(cache)) as sidecar:
+        eventually(lambda: asked(cache, query)[:1] > [0], "some are measured, and written")
+        sidecar.send(signal.SIGKILL)
+        eventually(sidecar.has_ended, "it ends")
+    known = asked(cache, query)[0]
+    with Sidecar(tmp_path, config(cache)) as sidecar:
+        unmeasured = sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs")
+        assert unmeasured is not None
+        assert unmeasured <= MANY_CHANGES + 200 - known
+        eventually(lambda: sidecar.metric("gcsidecar_root_unmeasured_folders", root="jobs") == 0, "the rest is, too")

@@ -520,10 +520,10 @@ def test_any_object_with_the_methods_is_a_disposable(clock: FakeClock) -> None:
 
 
 def test_it_looks_the_more_often_the_less_is_left_above_the_trigger(clock: FakeClock) -> None:
-    disk = FakeDisk(free=10**10, capacity=10**11)
+    disk = FakeDisk(free=65 * 10**9, capacity=10**11)
     gc = collector(disk, clock, minimum=10**9)
-    assert gc.interval_seconds(*gc.measure()) == pytest.approx(4.5)
-    disk.free = 2 * 10**9
+    assert gc.interval_seconds(*gc.measure()) == pytest.approx(4.0)
+    disk.free = 9 * 10**9
     assert gc.interval_seconds(*gc.measure()) == pytest.approx(0.5)
     assert GarbageCollector().interval_seconds(*GarbageCollector().measure()) == 5
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fakes import FakeClock, FakeDisk, FakeGauge, Item
 from gcsidecar import Candidate, GarbageCollector, Resource
+from gcsidecar.gc.reclaim import UNSEEN_FACTOR, LateReclaim
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +141,43 @@ def test_without_a_settle_time_nothing_comes_late(clock: FakeClock) -> None:
     scene.disk.free += 100
     scene.gc.measure()
     assert scene.gc.reclaimed_late(Resource.DISK) == 0
+
+
+def late(*amounts: int) -> LateReclaim:
+    """What is on its way from disposals that are all over at 0 s, with nothing free then."""
+    made = LateReclaim(SETTLE)
+    made.saw(0, 0.0)
+    for amount in amounts:
+        made.expect(amount, 0.0)
+    made.concluded()
+    return made
+
+
+def test_what_writers_take_before_it_is_seen_is_not_waited_for_where_some_of_it_is_seen() -> None:
+    """An xfs gives back 64 MiB within 10 ms, and in the 20 ms between two looks a writer has taken most of it."""
+    coming = late(100)
+    coming.saw(30, 0.02, fastest=3000.0)
+    assert coming.on_its_way == 10
+    assert coming.arrived_late == 30, "what was taken unseen was seen by nobody"
+
+
+@pytest.mark.parametrize(("free", "seconds", "fastest", "left"), [(-50, 0.02, 1e6, 100), (0, 5.0, 1e6, 100)])
+def test_where_nothing_is_seen_to_come_all_is_waited_for(free: int, seconds: float, fastest: float, left: int) -> None:
+    """A btrfs may give back in half a minute, whatever a writer does meanwhile."""
+    coming = late(100)
+    coming.saw(free, seconds, fastest)
+    assert coming.on_its_way == left
+
+
+@given(st.lists(st.tuples(st.integers(-100, 100), st.floats(0.001, 5)), max_size=20), st.floats(0, 1e6))
+def test_a_small_rise_is_no_sign_that_much_has_come(steps: list[tuple[int, float]], fastest: float) -> None:
+    """Free space wavers by some KiB on any filesystem, and there are 50 looks a second."""
+    coming = late(100_000)
+    free, at, rises = 0, 0.0, 0
+    for change, seconds in steps:
+        free, at, rises = free + change, at + seconds / 10, rises + max(0, change)
+        coming.saw(free, at, fastest)
+    assert 100_000 - UNSEEN_FACTOR * rises <= coming.on_its_way <= 100_000 - rises or at >= SETTLE
 
 
 # What never comes

@@ -201,6 +201,16 @@ def test_no_more_of_a_source_is_read_than_has_to_be() -> None:
     assert source.read <= 100 + RESERVE + 1, "while nothing is scarce it is asked for what is due, and has nothing"
 
 
+def test_of_a_source_all_that_is_due_goes_once_however_far_behind_the_reserve_it_is() -> None:
+    found = [_candidate(f"{number:02}", number) for number in range(20)]
+    for number in (0, 3, 15):
+        found[number] = replace(found[number], due="max-idle")
+    measurements = Measurements(NOW, (Measurement(DISK, 1000, 0, NOW),), sources=(Source(found),))
+    made = plan(measurements, (Threshold(DISK, 100, 100),), NOW, most_in_reserve=3)
+    assert _gone(made) == ["00", "01", "03", "15"]
+    assert [candidate.key for candidate in made.reserve] == ["02", "04"]
+
+
 def test_of_very_many_that_are_kept_the_first_are_named_and_the_others_are_counted() -> None:
     found = [
         replace(_candidate(f"{number:06}", number), keep=("leased", "young")[number % 2]) for number in range(NAMED + 9)

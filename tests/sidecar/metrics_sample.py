@@ -71,6 +71,7 @@ def tally(*top: FolderShare) -> RootTally:
         oldest_lease_at=NOW - 600,
         top=top or (FolderShare("linux/big", State.IDLE, 5 * GIB, 50, NOW - 3600),),
         own_bytes=4096,
+        oldest_measured_at=NOW - 7200,
     )
 
 
@@ -114,6 +115,8 @@ def filesystem(name: str = "jobs", *roots: str) -> FilesystemStatus:
         measure_ok=True,
         backed_off=1,
         reclaimed_late_bytes=8192,
+        entries_looked_at=1234,
+        to_be_measured=2,
     )
 
 

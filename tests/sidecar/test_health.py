@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
+from gcsidecar.cache.folders.tally import Amount, RootTally, State
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import RootSpec
 from gcsidecar.cache.survey import Surveyed
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.sidecar.config import Config
-from gcsidecar.sidecar.health import STUCK_SECONDS, health, readiness
+from gcsidecar.sidecar.health import STUCK_SECONDS, FirstLook, health, readiness
 from gcsidecar.sidecar.keeper import Keeper
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.opening import Link
@@ -98,3 +100,16 @@ def test_ready_is_who_has_reconciled_each_root_or_knows_that_it_is_not_there() -
     assert not readiness([active, missing], (), patient=True).ok
     for verdict in (readiness([active, missing], {"c"}, patient=True), readiness([active, missing], (), patient=False)):
         assert (verdict.ok, verdict.lines) == (True, ("c: missing: no such directory",))
+
+
+def test_a_root_in_which_more_and_more_is_found_is_waited_for_and_one_that_hangs_is_not() -> None:
+    look = FirstLook(0.0)
+    hangs = RootStatus("hangs", None, "missing")
+    for second in range(30):
+        found = RootTally({State.IDLE: Amount(1000 * second)})
+        assert look.goes_on([RootStatus("a", "a", "active", tally=found), hangs], float(second))
+    done = RootStatus("a", "a", "active", tally=found, reconciled_at=1.0)
+    assert look.goes_on([done, hangs], 30.0)
+    grown = replace(done, tally=RootTally({State.IDLE: Amount(50_000)}))
+    assert look.goes_on([grown, hangs], 34.9)
+    assert not look.goes_on([grown, hangs], 35.0)

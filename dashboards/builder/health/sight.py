@@ -22,7 +22,11 @@ OK = words((0, "failed", fields.RED), (1, "ok", fields.GREEN))
 def chapter() -> Chapter:
     """Its panels."""
     return Chapter(
-        "Does it see what happens?", (measured(), reconciled(), watching(), measurements(), refused(), overflows())
+        "Does it see what happens?",
+        (
+            *(measured(), reconciled(), watching(), measurements(), refused(), overflows()),
+            *(oldest_size(), unmeasured(), measuring()),
+        ),
     )
 
 
@@ -112,4 +116,50 @@ def overflows() -> timeseries.Panel:
         Query(f"60 * rate({FLEET('gcsidecar_watch_overflows_total')}[$__rate_interval])", "{{instance}} overflows"),
         Query(f"60 * rate({FLEET('gcsidecar_watch_restarts_total')}[$__rate_interval])", "{{instance}} restarts"),
         unit=fields.PER_MINUTE,
+    )
+
+
+def oldest_size() -> timeseries.Panel:
+    """By filesystem."""
+    at = FLEET("gcsidecar_filesystem_oldest_size_timestamp_seconds")
+    return lines(
+        Text(
+            "Age of the oldest size",
+            "How long ago that folder was measured which was measured the longest ago: a day and some hours at most, "
+            "unless measure.stale_after says otherwise. Each is looked at before it goes.",
+            8,
+        ),
+        Query(f"time() - min by (instance, filesystem) ({at})", "{{instance}} {{filesystem}}"),
+        unit=fields.SECONDS,
+    )
+
+
+def unmeasured() -> timeseries.Panel:
+    """By filesystem."""
+    return lines(
+        Text(
+            "Folders never measured",
+            "The share of folders whose size isn't known: 0 soon after the first scan. Until then caps know too "
+            "little, and what is foreign seems too much.",
+            8,
+        ),
+        Query(FLEET("gcsidecar_filesystem_unmeasured_ratio"), "{{instance}} {{filesystem}}"),
+        unit=fields.RATIO,
+    )
+
+
+def measuring() -> timeseries.Panel:
+    """By filesystem."""
+    name = "{{instance}} {{filesystem}}"
+    entries = FLEET("gcsidecar_filesystem_size_entries_total")
+    return lines(
+        Text(
+            "What it takes to know sizes",
+            "Files and directories looked at a second, and folders that a process of its own is still to measure: a "
+            "first scan, or large ones.",
+            8,
+        ),
+        Query(f"rate({entries}[$__rate_interval])", f"{name} a second"),
+        Query(FLEET("gcsidecar_filesystem_measuring_folders"), f"{name} waiting"),
+        unit=fields.COUNT,
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Generic, Protocol, TypeVar
 
@@ -29,9 +28,8 @@ class Entries(Iterator[os.DirEntry[str]], Protocol):
         """Let go of the directory."""
 
 
-@dataclass(slots=True, eq=False)
 class Level:
-    """One directory on the way down.
+    """One directory on the way down; no dataclass, which the process that measures would have to pay for.
 
     Attributes:
         name: Its name in the directory above.
@@ -41,11 +39,12 @@ class Level:
         waiting: Its subdirectories that were read and not yet entered.
     """
 
-    name: str
-    fd: int
-    identity: tuple[int, int]
-    entries: Entries | None = None
-    waiting: list[str] = field(default_factory=list)
+    __slots__ = ("entries", "fd", "identity", "name", "waiting")
+
+    def __init__(self, name: str, fd: int, identity: tuple[int, int]) -> None:
+        self.name, self.fd, self.identity = name, fd, identity
+        self.entries: Entries | None = None
+        self.waiting: list[str] = []
 
     def read(self) -> None:
         """Start reading its entries, from the first.

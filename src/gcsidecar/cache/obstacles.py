@@ -6,7 +6,6 @@ What lies in it is not looked at here; that a deletion fails all the same is for
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from stat import S_ISVTX
 
 from gcsidecar.cache.syscalls import is_immutable
@@ -41,11 +40,23 @@ def is_sticky(status: os.stat_result) -> bool:
     return bool(status.st_mode & S_ISVTX) and status.st_uid != os.geteuid() and not _owns_all()
 
 
+def rights() -> str:
+    """All that decides about what is forbidden to us, in a form that can be compared."""
+    groups = ",".join(str(group) for group in sorted(os.getgroups()))
+    return f"user={os.geteuid()} group={os.getegid()} groups={groups} capabilities={_capabilities():x}"
+
+
 def _owns_all() -> bool:
     """Whether other people's files count as ours (`CAP_FOWNER`): uid 0 alone doesn't say so, in a container least."""
+    return bool(_capabilities() >> _CAP_FOWNER & 1)
+
+
+def _capabilities() -> int:
+    """Those in force; none where that can't be known."""
     try:
-        lines = Path("/proc/self/status").read_bytes().splitlines()
+        with open("/proc/self/status", "rb") as file:
+            lines = file.read().splitlines()
     except OSError:
-        return False
+        return 0
     effective = next((line.partition(b":")[2] for line in lines if line.startswith(b"CapEff:")), b"0")
-    return bool(int(effective, 16) >> _CAP_FOWNER & 1)
+    return int(effective, 16)

@@ -5,6 +5,7 @@ What is known of its folders is its census; how one is taken away is the protoco
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folders.census import Census
 from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.look import AT_WORK, Looks
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.obstacles import LOWER
@@ -26,14 +28,17 @@ from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
 from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
+from gcsidecar.errors import GcsidecarError
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
+    from gcsidecar.cache.measuring.look import Look
+    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
@@ -63,6 +68,7 @@ class Root:
         regretted: Told of each folder that came back after its eviction; in whatever thread found it.
         reaped: Told of each lease that was removed, since it had ended; in whatever thread found it.
         said: Told what becomes of its history: an event's name, and a problem.
+        wake: Called when its history has told what it knows of folders, or is awaited no longer; in any thread.
         open_files: Tells what processes have open, where the spec asks for it.
 
     Raises:
@@ -83,6 +89,7 @@ class Root:
         regretted: Callable[[Regret], object] = _unheard,
         reaped: Callable[[Reaped], object] = _unheard,
         said: Callable[[str, str], object] = _unheard,
+        wake: Callable[[], object] = _unheard,
         open_files: OpenFiles | None = None,
     ) -> None:
         self.spec = spec
@@ -92,7 +99,7 @@ class Root:
         self.max_idle_seconds = None if spec.max_idle is None else float(spec.max_idle)
         self.reaped = reaped
         self._clock, self._dry_run = clock, dry_run
-        self._stop, self._wait, self._step = stop, wait, step
+        self._stop, self._wait, self._step, self._watch = stop, wait, step, watch
         self.fd = _open(spec.path)
         if spec.last_used == "atime" and os.fstatvfs(self.fd).f_flag & os.ST_NOATIME:
             os.close(self.fd)
@@ -109,9 +116,13 @@ class Root:
         self.in_memory = self.filesystem.in_memory
         self.patterns = LeasePatterns(spec.lease.files)
         self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
+        self._looks = Looks(spec, self.fd, self.patterns, clock)
         self._looked_at = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
-        self.chronicle = Chronicle(spec, regretted=regretted, said=said, clock=clock)
+        self.chronicle = Chronicle(spec, regretted=regretted, said=said, wake=wake, clock=clock)
+        if not dry_run:
+            self.chronicle.expect(self.fd)
+        self._watch = watch
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
@@ -156,10 +167,14 @@ class Root:
         """
         if self._dry_run or self.active:
             return self.active
-        if self._state is None:
-            patterns = {"folders": self.spec.folders, "lease_files": list(self.spec.lease.files)}
-            self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
-        self.active = self._state.lock()
+        try:
+            if self._state is None:
+                patterns = {"folders": self.spec.folders, "lease_files": list(self.spec.lease.files)}
+                self._state = StateDirectory(self.fd, {"contract": CONTRACT_VERSION, **about, **patterns})
+            self.active = self._state.lock()
+        finally:
+            if not self.active:
+                self.chronicle.stand_by()
         if self.active:
             ttl, lookout = float(self.spec.lease.parked_ttl), self.census.lookout
             self._recovery = Recovery(self._ground(), self.patterns, lookout, self._guards, ttl, self._clock)
@@ -191,6 +206,7 @@ class Root:
         self._state.prepare()
         self._state.evicting.trim()
         self._state.condemned.trim()
+        self._look_apart(tried=recovered.tried)
         return recovered
 
     def may_recover(self) -> bool:
@@ -239,17 +255,21 @@ class Root:
             RemovalError: It is gone from its place, but not all of it could be deleted.
         """
         self._expect_place()
+        inode, known_bytes = folder.identity[1], folder.disk_bytes
         try:
             with self.census.evicting(folder):
                 removal = evict(self._ground(), folder.name)
-        except DisposableInUseError as error:
-            if error.reason == IMMOVABLE:  # and will be: it is not tried again until it was measured again
-                self.census.obstructed(folder, f".: {LOWER}")
+        except GcsidecarError as error:
+            if isinstance(error, DisposableInUseError) and error.reason == IMMOVABLE:
+                self.census.obstructed(folder, f".: {LOWER}")  # and will be: it is tried again only once measured
+            if self.census.get(folder.name) is not folder and known_bytes is not None:  # it may be parked
+                self._look_apart({inode: known_bytes})
             raise
         self.take_ballast()
         if removal.complete:
             return
         self.condemned += 1
+        self._look_apart()
         if removal.failures:
             raise RemovalError(
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
@@ -272,10 +292,29 @@ class Root:
         if not self._state.is_in_place():
             raise DisposableInUseError(f"{self.name}: {STATE_DIRECTORY}/ is not what it was", reason=STANDBY)
 
+    def look(self, folder: Folder) -> Look | None:
+        """Look at it before it goes; none where what is known is not too old for that, or where it can't be looked at.
+
+        For what that is, the protocol meets as well, and says it.
+        """
+        if not self._looks.is_due(folder):
+            return None
+        with contextlib.suppress(OSError):
+            found = self._looks.look(folder)
+            if found.is_whole:
+                self.census.measured(folder, found.size, found.at)
+            return found
+        return None
+
+    def released(self, name: str) -> None:
+        """A folder has no lease any more: what was changed in it before was its holder's work."""
+        self._looks.released(name)
+
     def holds_back(self, folder: Folder) -> str | None:
         """Why the root keeps it: another sidecar acts here, a parked folder has its name, or it is of the newest.
 
-        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried.
+        While it isn't known yet when it arrived, it may be young. What was seen to be in use a moment ago isn't tried,
+        nor is that where somebody was at work.
         """
         if not self.active and not self._dry_run:
             return STANDBY
@@ -283,11 +322,15 @@ class Root:
             return "parked"
         if self.chronicle.may_be_young(folder):
             return State.YOUNG
+        if self._looks.at_work_until(folder.name) > self._clock.time():
+            return AT_WORK
         return "newest" if folder.name in self._newest_names() else self._guards.holds_back(folder.name)
 
     def held_until(self, folder: Folder, reason: str) -> float | None:
         """When to look again at what it holds back, POSIX seconds; none: that shows otherwise."""
-        return self._guards.ends_at(folder.name, reason)
+        return (
+            self._looks.at_work_until(folder.name) if reason == AT_WORK else self._guards.ends_at(folder.name, reason)
+        )
 
     def _newest_names(self) -> frozenset[str]:
         if not self.spec.keep_newest:
@@ -300,12 +343,33 @@ class Root:
         return names
 
     def used_bytes(self) -> int:
-        """What it takes of a budget: all measured folders, lock, ballast and history; not what lies in the slots."""
+        """What it takes of a budget: all measured folders, and `.gcsidecar/` with what lies in it."""
         return self.census.known_bytes + (self._state.own_bytes() if self._state is not None else 0)
 
     def tally(self) -> RootTally:
         """The totals of its folders, and the largest of them."""
         return self.census.tally(self._state.own_bytes() if self._state is not None else 0)
+
+    def want_sizes(self, names: Iterable[str]) -> None:
+        """Have these folders, or what lies apart under such a path, measured before all else; returns at once."""
+        for name in names:
+            self._watch.wanted(name)
+
+    def growing_apart(self) -> list[str]:
+        """Paths of what lies apart, and whose holders may still write in it."""
+        return self._state.apart.parked() if self._state is not None else []
+
+    def measured_apart(self, path: str, size: TreeSize) -> None:
+        """Take in the size of what lies apart."""
+        if self._state is not None:
+            self._state.apart.measured(path, size.disk_bytes)
+            self.census.changed()
+
+    def _look_apart(self, known: Mapping[int, int] | None = None, *, tried: Collection[str] = ()) -> None:
+        if self._state is not None:
+            with contextlib.suppress(OSError):  # what was known stays, and the next recovery says what is wrong
+                self._state.apart.look(known, tried=tried)
+            self.want_sizes(self._state.apart.unknown())
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""

@@ -133,7 +133,25 @@ class HistorySpec(_Spec, frozen=True):
     max_size: Annotated[
         ByteSize,
         Meta(description="At most this large; never more than 1 % of the filesystem, or of the root's max_size."),
-    ] = ByteSize(16 << 20)
+    ] = ByteSize(32 << 20)
+
+
+class MeasureSpec(_Spec, frozen=True):
+    """What it may cost to know sizes; for each filesystem."""
+
+    stale_after: Annotated[
+        Seconds | None,
+        Meta(description="A size older than this is measured again while nothing else is to do; null: none is."),
+    ] = Seconds(24 * 3600)
+    sweep_entries_per_second: Annotated[
+        int, Meta(ge=1, description="So many files and directories a second are looked at for that, at most.")
+    ] = 500
+    leased_entries_per_second: Annotated[
+        int, Meta(ge=1, description="Leased folders are measured now and then, all together at most so fast.")
+    ] = 2000
+
+
+DEFAULT_MEASURE = MeasureSpec()
 
 
 class RootSpec(_Spec, frozen=True):
@@ -157,7 +175,12 @@ class RootSpec(_Spec, frozen=True):
     last_used: Annotated[
         Literal["mtime", "atime"], Meta(description="Whether reading a file inside counts as a use, too (atime).")
     ] = "mtime"
-    min_age: Annotated[Seconds, Meta(description="A folder that arrived less than this ago is kept.")] = Seconds(120)
+    min_age: Annotated[
+        Seconds,
+        Meta(
+            description="A folder is kept that arrived, or in which somebody without a lease was at work, since then."
+        ),
+    ] = Seconds(120)
     max_idle: Annotated[
         Seconds | None, Meta(description="A folder idle for longer is evicted, pressure or not; null: off.")
     ] = None

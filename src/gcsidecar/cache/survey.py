@@ -1,55 +1,44 @@
-"""The survey of the roots on one filesystem: follows hints, reconciles, and measures sizes, one thing at a time.
+"""The survey of the roots on one filesystem: follows hints, reconciles, and has sizes measured, one thing at a time.
 
 Long work is done in slices, so that a lease is seen at once even while a large folder is being measured.
 """
 
 from __future__ import annotations
 
-import contextlib
-import heapq
-import itertools
 import logging
+import math
 import threading
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import RootUnavailableError
-from gcsidecar.cache.measuring.sizes import walk
+from gcsidecar.cache.measuring.measuring import Measuring
+from gcsidecar.cache.spec import DEFAULT_MEASURE
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from gcsidecar.cache.folders.folder import Folder
+    from gcsidecar.cache.folders.census import Census
+    from gcsidecar.cache.measuring.measuring import Progress
     from gcsidecar.cache.root import Root
+    from gcsidecar.cache.spec import MeasureSpec
     from gcsidecar.cache.watching.hints import Hints
 
 _log = logging.getLogger("gcsidecar.survey")
 _ENDED = object()
 
 RECONCILE_SECONDS = 60.0
+# Without hints it reconciles more often, but only after so many times as long as that took.
 RECONCILE_UNWATCHED_SECONDS = 5.0
+RECONCILE_COST_FACTOR = 20.0
 # Leases that were locked are asked so often whether they still are.
 LOCKS_SECONDS = 1.0
-# A new or changed folder is measured once it has been quiet for so long; one in use, now and then.
-QUIET_SECONDS = 2.0
-GROWING_SECONDS = 30.0
-# A walk of a folder in use is repeated only after so many times its own length.
-COST_FACTOR = 20.0
-# Sizes older than this are measured again when nothing else is to do, so many entries a second.
-STALE_SECONDS = 24 * 3600.0
-SWEEP_ENTRIES_PER_SECOND = 500
-SWEEP_LOOK_SECONDS = 60.0
+# Many may have arrived together: they are not seen to one by one as each is young no longer.
+GROW_UP_SECONDS = 0.25
 SLICE_SECONDS = 0.010
-IDLE_SECONDS = 0.25
-CHUNK = 256
-
-
-class Due(NamedTuple):
-    """When a folder is to be measured, and until when at most that is put off (both monotonic)."""
-
-    at: float
-    latest: float
+# A history that does not answer is waited for that much longer.
+AWAITED_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -63,7 +52,6 @@ class Surveyed:
     reconcile_ok: bool = False
     problem: str | None = None
     lost: bool = False
-    due: dict[str, Due] = field(default_factory=dict)
 
 
 class Survey:
@@ -72,8 +60,10 @@ class Survey:
     Args:
         roots: Which.
         watched: Whether hints can be relied on for now; without them it reconciles more often.
-        publish: Called after something may have changed, from this thread.
+        publish: Called after something may have changed, from this thread; returns in how many seconds it is to be
+            called again though nothing changes, or none.
         lost: Called when a root is not where it was, from this thread.
+        spec: What measuring may cost.
         clock: Both clocks.
     """
 
@@ -82,8 +72,9 @@ class Survey:
         roots: Sequence[Surveyed],
         *,
         watched: Callable[[], bool],
-        publish: Callable[[], None],
+        publish: Callable[[], float | None],
         lost: Callable[[Root, str], None],
+        spec: MeasureSpec = DEFAULT_MEASURE,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._watched, self._publish, self._lost, self._clock = watched, publish, lost, clock
@@ -91,11 +82,12 @@ class Survey:
         self._stop = False
         self._roots = tuple(roots)
         self._job: Generator[None, None, None] | None = None
-        self._sweeping: Generator[None, None, None] | None = None
-        self._queue: list[tuple[float, int, Surveyed, str]] = []
-        self._numbers = itertools.count()
-        self._sweep_at = 0.0
-        self._swept: set[tuple[int, str]] = set()
+        self._measuring = Measuring([surveyed.root for surveyed in roots], spec, self.wake, clock)
+
+    @property
+    def progress(self) -> Progress:
+        """What measuring has come to."""
+        return self._measuring.progress
 
     def wake(self) -> None:
         """There is something to look at."""
@@ -113,20 +105,39 @@ class Survey:
                 self._round()
             except Exception:  # noqa: BLE001  the edge of this thread: whatever it is, the next round goes on
                 _log.exception("survey-failed")
-                self._job = self._sweeping = None
+                self._job = None
                 self._wake.wait(1.0)
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the processes that measure."""
+        self._measuring.close()
 
     def _round(self) -> None:
         self._wake.clear()
         for surveyed in self._roots:
             self._follow(surveyed)
+        self._measuring.take_in()
         self._advance()
-        self._publish()
+        publish_in = self._publish()
         if self._job is None and not self._stop:
-            self._wake.wait(IDLE_SECONDS)
+            self._wake.wait(self._rest_seconds(publish_in))
+
+    def _rest_seconds(self, publish_in: float | None) -> float:
+        """How long there is nothing to do, unless somebody wakes it."""
+        rest = self._measuring.next_at() - self._clock.monotonic()
+        for surveyed in self._roots:
+            rest = min(rest, self._reconcile_in(surveyed), self._unhinted_in(surveyed.root.census))
+        return max(0.0, rest if publish_in is None else min(rest, publish_in))
+
+    def _unhinted_in(self, census: Census) -> float:
+        """In how many seconds something may change of which there is no hint; infinity where nothing will."""
+        grows_up_at = census.grow_up()
+        grows_up_in = math.inf if grows_up_at is None else max(GROW_UP_SECONDS, grows_up_at - self._clock.time())
+        return min(census.lookout.seconds_to_next(LOCKS_SECONDS), grows_up_in)
 
     def _follow(self, surveyed: Surveyed) -> None:
-        """Look at what hints have named, and for locks that were dropped, of which there is no hint."""
+        """Look at what hints have named, at locks that were dropped, and at who is young no longer: no hint tells."""
         noted, census = surveyed.hints.take(), surveyed.root.census
         if noted.everything:
             surveyed.reconcile_at = 0.0
@@ -139,19 +150,9 @@ class Survey:
                 census.refresh_beside()
             except OSError:
                 surveyed.reconcile_at = 0.0
-        for name, arrived in noted.changed.items():
-            self._schedule(surveyed, name, 0.0 if arrived else QUIET_SECONDS)
+        self._measuring.heard(surveyed.root, noted)
         census.look_at_locks(LOCKS_SECONDS)
         census.grow_up()
-
-    def _schedule(self, surveyed: Surveyed, name: str, delay_seconds: float) -> None:
-        """Measure a folder after so long; what was to come earlier is put off while it changes, but not for ever."""
-        monotonic = self._clock.monotonic()
-        before = surveyed.due.get(name)
-        latest = monotonic + max(delay_seconds, GROWING_SECONDS) if before is None else before.latest
-        due = Due(min(monotonic + delay_seconds, latest), latest)
-        surveyed.due[name] = due
-        heapq.heappush(self._queue, (due.at, next(self._numbers), surveyed, name))
 
     def _advance(self) -> None:
         """Do some of the long work: at least a step, or under a stream of hints it would never come to its end."""
@@ -160,35 +161,33 @@ class Survey:
             if self._job is None:
                 self._job = self._next_job()
             if self._job is None:
-                self._sweep()
+                self._measuring.rest()
                 return
             if next(self._job, _ENDED) is _ENDED:
                 self._job = None
             if self._wake.is_set() or self._clock.monotonic() >= until:
                 return
 
+    def _reconcile_in(self, surveyed: Surveyed) -> float:
+        """In how many seconds a root is to be reconciled; infinity where it isn't there."""
+        if surveyed.lost:
+            return math.inf
+        seconds = surveyed.reconcile_at - self._clock.monotonic()
+        # What the history is about to tell of folders need not be looked for; it wakes when it has.
+        return max(seconds, AWAITED_SECONDS) if surveyed.root.chronicle.is_awaited() else seconds
+
     def _next_job(self) -> Generator[None, None, None] | None:
-        monotonic = self._clock.monotonic()
         for surveyed in self._roots:
-            if not surveyed.lost and surveyed.reconcile_at <= monotonic:
+            if self._reconcile_in(surveyed) <= 0:
                 return self._reconcile(surveyed)
-        while self._queue and self._queue[0][0] <= monotonic:
-            at, _, surveyed, name = heapq.heappop(self._queue)
-            due = surveyed.due.get(name)
-            if due is None or due.at != at:
-                continue
-            del surveyed.due[name]
-            folder = surveyed.root.census.get(name)
-            if folder is not None:
-                return self._measure(surveyed, folder)
-        return None
+        return self._measuring.next_job()
 
     def _reconcile(self, surveyed: Surveyed) -> Generator[None, None, None]:
-        every = RECONCILE_SECONDS if self._watched() else RECONCILE_UNWATCHED_SECONDS
-        surveyed.reconcile_at = self._clock.monotonic() + every
+        began = self._clock.monotonic()
+        surveyed.reconcile_at = began + RECONCILE_SECONDS
         try:
             surveyed.root.check()
-            surveyed.hints.try_again()
+            yield from surveyed.hints.try_again()
             yield from surveyed.root.census.reconcile()
         except RootUnavailableError as error:
             surveyed.lost, surveyed.reconcile_ok = True, False
@@ -199,53 +198,7 @@ class Survey:
         else:
             surveyed.reconcile_ok, surveyed.problem = True, None
             surveyed.reconciled_at = self._clock.time()
-
-    def _measure(self, surveyed: Surveyed, folder: Folder) -> Generator[None, None, None]:
-        """Measure one folder."""
-        root, began = surveyed.root, self._clock.monotonic()
-        size = None
-        with contextlib.suppress(OSError):
-            steps = walk(root.fd, folder.name, atime=root.spec.last_used == "atime", chunk=CHUNK)
-            while size is None:
-                try:
-                    next(steps)
-                except StopIteration as end:
-                    size = end.value
-                else:
-                    yield
-        if size is None:
-            return
-        root.census.measured(folder, size)
-        if folder.leases:
-            cost = self._clock.monotonic() - began
-            self._schedule(surveyed, folder.name, max(GROWING_SECONDS, cost * COST_FACTOR))
-
-    def _sweep(self) -> None:
-        """When nothing else is to do, measure what has the oldest size, if that is stale: a chunk, then a pause."""
-        monotonic = self._clock.monotonic()
-        if monotonic < self._sweep_at:
-            return
-        if self._sweeping is None:
-            self._sweeping = self._stalest()
-        if self._sweeping is None:
-            self._sweep_at = monotonic + SWEEP_LOOK_SECONDS
-            return
-        self._sweep_at = monotonic + CHUNK / SWEEP_ENTRIES_PER_SECOND
-        if next(self._sweeping, _ENDED) is _ENDED:
-            self._sweeping = None
-
-    def _stalest(self) -> Generator[None, None, None] | None:
-        limit = self._clock.time() - STALE_SECONDS
-        stale = [
-            (folder.measured_at, index, folder)
-            for index, surveyed in enumerate(self._roots)
-            for folder in surveyed.root.census.folders()
-            if 0 < folder.measured_at < limit and (index, folder.name) not in self._swept
-        ]
-        if not stale:
-            self._swept.clear()
-            return None
-        _, index, folder = min(stale, key=lambda item: item[0])
-        # One that can't be measured now must not hold up the others.
-        self._swept.add((index, folder.name))
-        return self._measure(self._roots[index], folder)
+            yield from surveyed.root.census.adoption.watch_rest()
+        if not self._watched():  # asked now: it may be this one that met the limit of watches
+            pause = max(RECONCILE_UNWATCHED_SECONDS, (self._clock.monotonic() - began) * RECONCILE_COST_FACTOR)
+            surveyed.reconcile_at = min(surveyed.reconcile_at, began + pause)

@@ -9,7 +9,6 @@ import ctypes
 import errno
 import os
 import struct
-from pathlib import Path
 from stat import S_ISDIR, S_ISLNK
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -304,16 +303,18 @@ def _statx_of(fd: int) -> tuple[int, int, int] | None:
     if _statx(fd, b"", _AT_STATX, _STATX_MNT_ID, answer) == 0:
         mask, attributes, mount = _statx_fields.unpack_from(answer)
         return mask, attributes, mount
-    if (code := ctypes.get_errno()) in _REFUSED:
+    # Where the kernel has none the GNU C library feigns it, and knows no `AT_STATX_DONT_SYNC`.
+    if (code := ctypes.get_errno()) in _FLAG_REFUSED:
         return None
     raise _failure(code, str(fd))
 
 
 def _mount_id_from_proc(fd: int) -> int:
-    for line in Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii").splitlines():
-        key, _, value = line.partition(":")
-        if key == "mnt_id":
-            return int(value)
+    with open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as lines:
+        for line in lines:
+            key, _, value = line.partition(":")
+            if key == "mnt_id":
+                return int(value)
     raise OSError(errno.ENOSYS, "this kernel tells no mount ids (it has to be 3.15 or newer)", str(fd))
 
 

@@ -38,7 +38,7 @@ class Account:
                 pace = self._pace(reading.resource, reading.group)
                 pace.saw(reading, monotonic)
                 if reading.group is None:
-                    self._expected(reading.resource).saw(reading.free, monotonic)
+                    self._expected(reading.resource).saw(reading.free, monotonic, pace.fastest)
                 if reading.resource is Resource.DISK and reading.group is None:
                     self._shortfall.judge(reading, pace.could_take, monotonic)
             return {resource: late.on_its_way for resource, late in self._late.items()}
@@ -71,10 +71,7 @@ class Account:
     def interval_seconds(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> float:
         """How soon to measure again: before the fastest writer could use up half of any headroom."""
         with self._lock:
-            intervals = [
-                self._pace(held.resource, held.group).interval_seconds(held.headroom(measurements.of(held)))
-                for held in thresholds
-            ]
+            intervals = [self._interval_seconds(held, measurements.of(held)) for held in thresholds]
         return min(intervals, default=LONGEST_SECONDS)
 
     def rate(self, resource: Resource, group: str | None = None) -> float:
@@ -96,6 +93,15 @@ class Account:
         """How many disposals may be made now; none is no limit."""
         with self._lock:
             return self._shortfall.steps_allowed(self._clock.monotonic())
+
+    def _interval_seconds(self, held: Threshold, reading: Measurement) -> float:
+        free = reading.free if reading.least_free is None else reading.least_free
+        pace = self._pace(held.resource, held.group)
+        if held.resource is Resource.SIZE:
+            # A budget fills no faster than the disk it lies on. By its own measurements it would: what one finds at
+            # once may have been written in an hour.
+            pace = self._paces.get((Resource.DISK, None), pace)
+        return pace.interval_seconds(max(0, free - held.trigger))
 
     def _pace(self, resource: Resource, group: str | None) -> Pace:
         return self._paces.setdefault((resource, group), Pace(resource))

@@ -16,7 +16,8 @@ from gcsidecar.gc.errors import MeasurementError
 from gcsidecar.gc.execution import Execution
 from gcsidecar.gc.gauges import SpaceGauge
 from gcsidecar.gc.memory import HostMemoryGauge
-from gcsidecar.gc.planning import Measurements, Plan, in_order, plan, wants
+from gcsidecar.gc.ordering import in_order
+from gcsidecar.gc.planning import ALL, Measurements, Plan, plan, wants
 from gcsidecar.gc.pressure import Gauge, Level, Resource, Threshold
 from gcsidecar.gc.registry import Registry
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.planning import Candidate
     from gcsidecar.gc.source import DisposableSource
-
-ALL = "all"
 
 
 def _never() -> bool:

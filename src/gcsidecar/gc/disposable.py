@@ -52,7 +52,12 @@ class Disposable(Protocol):
 
 @runtime_checkable
 class RankedDisposable(Disposable, Protocol):
-    """A Disposable that describes itself to the planner: with a group, a priority, reasons to be kept."""
+    """A Disposable that describes itself to the planner: with a group, a priority, reasons to be kept.
+
+    A `look(now: float) -> Candidate | None` may be given, too. It is called once, right before it is to go, and says
+    what is known of it now, or none where that is what it was planned with: it may go after others then, or stay, or
+    be worth more or less. All that is scarce waits for it, so it has to be quick.
+    """
 
     def candidate(self, now: float) -> Candidate:
         """What the planner is to know about it at `now` (POSIX seconds)."""

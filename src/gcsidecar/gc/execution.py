@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.gc.collection import Collection, Eviction, Failure
 from gcsidecar.gc.errors import CollectionError, DisposableInUseError
-from gcsidecar.gc.planning import Candidate, Kept, Measurements, Plan, Step, Want, reasons
+from gcsidecar.gc.looking import Looking, Reserve, goes_later, is_known
+from gcsidecar.gc.planning import WITHOUT_SIZE, Kept, Measurements, Plan, Step, Want, reasons
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,10 +19,13 @@ if TYPE_CHECKING:
     from gcsidecar.gc.account import Account
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.disposable import Disposable
+    from gcsidecar.gc.planning import Candidate
     from gcsidecar.gc.pressure import Resource, Threshold
     from gcsidecar.gc.registry import Registry
 
 PAUSED = "paused"
+# A look has shown that it was used, and is not due any more.
+USED = "used"
 
 
 class Execution:
@@ -51,6 +55,10 @@ class Execution:
         self._unmet = {want.threshold: want.deficit for want in plan.wants}
         self._allowed = account.steps_allowed()
         self._paused = False
+        self._looking = Looking(clock)
+        self._reserve = Reserve(chain(plan.reserve, self._beyond_reserve()))
+        # What goes next if not this one; none: the first of the reserve.
+        self._following: Candidate | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Take the plan's steps until nothing is scarce or due any more, or `stop()` says so.
@@ -65,28 +73,29 @@ class Execution:
 
     def _take_steps(self, stop: Callable[[], bool]) -> None:
         due_left = sum(step.candidate.due is not None for step in self._plan.steps)
-        for step in self._plan.steps:
+        for number, step in enumerate(self._plan.steps, start=1):
             if stop():
                 return
             before = self._measure()
             scarce = self._scarce(before)
             if not scarce and not due_left:
                 return
+            self._following = self._plan.steps[number].candidate if number < len(self._plan.steps) else None
             if step.candidate.due is not None:
                 due_left -= 1
-                self._dispose(step, before)
+                self._dispose(step, before, scarce)
             elif relieved := [threshold for threshold in scarce if step.candidate.helps(threshold)]:
                 self._dispose_unless_paused(step, before, relieved)
+        self._following = None
         self._take_from_reserve(stop)
 
     def _take_from_reserve(self, stop: Callable[[], bool]) -> None:
         """In place of steps that did not go take what would have been next: for what those were to bring, no more."""
-        for candidate in chain(self._plan.reserve, self._beyond_reserve()):
-            if stop():
-                return
+        while not stop():
             before = self._measure()
             lacking = [threshold for threshold in self._scarce(before) if self._unmet[threshold] > 0]
-            if not lacking:
+            candidate = self._reserve.pop() if lacking else None
+            if candidate is None:
                 return
             relieved = [threshold for threshold in lacking if candidate.helps(threshold)]
             if relieved and (self._allowed != 0 or _is_cap(relieved)):
@@ -133,27 +142,73 @@ class Execution:
 
     def _dispose_unless_paused(self, step: Step, before: Measurements, relieved: Sequence[Threshold]) -> None:
         if _is_cap(relieved):
-            self._dispose(step, before)
+            self._dispose(step, before, relieved)
         elif self._allowed == 0:
             self._paused = True
             self._keep(step, PAUSED)
-        elif self._dispose(step, before) and self._allowed is not None:
+        elif self._dispose(step, before, relieved) and self._allowed is not None:
             self._allowed -= 1
 
     def _keep(self, step: Step, reason: str) -> None:
         self._kept.append(Kept(step.candidate.key, reason, step.candidate.group, step.candidate.subject))
 
-    def _dispose(self, step: Step, before: Measurements) -> bool:
-        """Dispose of one; True where it went."""
+    def _dispose(self, step: Step, before: Measurements, scarce: Sequence[Threshold]) -> bool:
+        """Look at one, and dispose of it if it is to go all the same; True where it went, or another one before it."""
+        try:
+            looked = self._looking.at(step.candidate)
+        except DisposableInUseError as error:
+            self._keep(step, error.reason)
+            return False
+        except Exception as error:  # noqa: BLE001  whatever somebody else's look raises: nothing goes on a guess
+            self._failed(step.candidate, error)
+            return False
+        if looked is None:
+            return self._dispose_of(step, before)
+        before = self._measure()  # it took a moment
+        still = self._scarce(before)
+        chosen = self._chosen(step, looked, [threshold for threshold in scarce if threshold in still])
+        return chosen is not None and self._dispose_of(chosen, before)
+
+    def _chosen(self, step: Step, looked: Candidate, scarce: Sequence[Threshold]) -> Step | None:
+        """The step to take after what a look has found; none where nothing goes for now."""
+        relieved = [threshold for threshold in scarce if looked.helps(threshold)]
+        if looked.keep is not None:
+            self._keep(step, looked.keep)
+        elif looked.due is not None:
+            return Step(looked, reasons(looked, relieved))
+        elif not relieved:
+            self._keep_without_reason(step, scarce)
+        elif not self._is_out_of_turn(step.candidate, looked):
+            return Step(looked, reasons(looked, relieved))
+        else:
+            self._reserve.put_off(looked)
+            first = None if self._looking.may_go_on else self._reserve.take_put_off(scarce)
+            if first is not None:
+                return Step(first, reasons(first, [threshold for threshold in scarce if first.helps(threshold)]))
+        return None
+
+    def _keep_without_reason(self, step: Step, scarce: Sequence[Threshold]) -> None:
+        """A look has shown that it is not due, or brings nothing; where nothing is scarce any more, it says nothing."""
+        if step.candidate.due is not None:
+            self._keep(step, USED)
+        elif scarce:
+            self._keep(step, WITHOUT_SIZE)
+
+    def _is_out_of_turn(self, planned: Candidate, looked: Candidate) -> bool:
+        """Whether it was used later than was known, and another one is to go before it."""
+        following = self._following or self._reserve.peek()
+        moved = is_known(planned) and looked.last_used > planned.last_used
+        return moved and following is not None and goes_later(looked, following)
+
+    def _dispose_of(self, step: Step, before: Measurements) -> bool:
         subject = step.candidate.subject
         at, began = self._clock.time(), self._clock.monotonic()
-        if subject is None:
-            return False
-        went = self._went(step, subject)
+        went = subject is not None and self._went(step, subject)
         self._account.attempted()
-        if not went:
+        if subject is None or not went:
             return False
         seconds = self._clock.monotonic() - began
+        self._looking.went()
         self._credit(step.candidate)
         self._account.disposed(step.candidate.sizes, before.readings, began)
         gains: dict[Resource, int] = {}
@@ -189,8 +244,11 @@ class Execution:
         except DisposableInUseError as error:
             self._keep(step, error.reason)
         except Exception as error:  # noqa: BLE001  whatever somebody else's dispose raises, the others go on
-            self._failures.append(Failure(step.candidate.key, error, step.candidate.group, subject))
+            self._failed(step.candidate, error)
         return False
+
+    def _failed(self, candidate: Candidate, error: Exception) -> None:
+        self._failures.append(Failure(candidate.key, error, candidate.group, candidate.subject))
 
 
 def _is_cap(relieved: Sequence[Threshold]) -> bool:

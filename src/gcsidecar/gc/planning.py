@@ -5,24 +5,25 @@ Pure: no clock, no filesystem, no logging. The same measurements always give the
 
 from __future__ import annotations
 
-import heapq
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from gcsidecar.gc.ordering import in_order
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
     from gcsidecar.gc.source import DisposableSource
 
 WITHOUT_SIZE = "no-size"
+# Why everything is due, where everything is to go.
+ALL = "all"
 # So many are looked at for a reserve; what comes after them is asked for when it comes to it.
 RESERVE = 256
 # So many that are kept are named one by one; more of the same group, for the same reason, are counted.
 NAMED = 1000
-# What candidates are sorted by.
-Order = tuple[int, bool, float, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,58 +201,12 @@ def plan(
     return walk.plan(measurements.at)
 
 
-def order(candidate: Candidate, thresholds: Sequence[Threshold], now: float) -> Order:
-    """What candidates are sorted by: priority, those of unknown size after all others, last use, key.
+@dataclass(slots=True, eq=False)
+class _Missing:
+    """What is still missing on paper of what one threshold asks for."""
 
-    What is known is preferred: else ten would go where one would do. Which thresholds are crossed plays no part, or
-    more free space could mean another order, and that more disposals.
-
-    Args:
-        candidate: Which.
-        thresholds: All there are: only a size that one of them asks for can be missed.
-        now: POSIX seconds; a last use in the future counts as now.
-    """
-    unknown = None in candidate.sizes.values() and any(
-        candidate.sizes.get(held.resource, 0) is None and held.group in {None, candidate.group} for held in thresholds
-    )
-    return candidate.priority, unknown, min(candidate.last_used, now), candidate.key
-
-
-def _never() -> bool:
-    return False
-
-
-def in_order(
-    measurements: Measurements,
-    thresholds: Sequence[Threshold],
-    now: float,
-    far_enough: Callable[[], bool] = _never,
-) -> Iterator[Candidate]:
-    """All candidates in the order in which they are to go; once that is `far_enough`, only those that are due."""
-
-    def place(candidate: Candidate) -> Order:
-        return order(candidate, thresholds, now)
-
-    def of(source: DisposableSource) -> Iterator[Candidate]:
-        last: Candidate | None = None
-        if not far_enough():
-            for candidate in source.candidates(now, thresholds):
-                if far_enough():
-                    break
-                yield candidate
-                last = candidate
-            else:
-                return
-        yield from (c for c in source.due(now, thresholds) if last is None or place(c) > place(last))
-
-    listed = sorted((c for c in measurements.candidates if c.due is not None or not far_enough()), key=place)
-    registered = (c for c in listed if c.due is not None or not far_enough())
-    if not measurements.sources:
-        return registered
-    supplies = [of(source) for source in measurements.sources]
-    if not listed and len(supplies) == 1:
-        return supplies[0]
-    return heapq.merge(registered, *supplies, key=place)
+    threshold: Threshold
+    amount: int
 
 
 class _Walk:
@@ -259,21 +214,23 @@ class _Walk:
 
     def __init__(self, crossed: tuple[Want, ...], most_in_reserve: int) -> None:
         self.wants = crossed
-        self._missing = {want.threshold: want.deficit for want in crossed}
-        self._scarce = list(self._missing)
+        self._asked_for = tuple(_Missing(want.threshold, want.deficit) for want in crossed)
+        self._scarce = list(self._asked_for)
         self._left = most_in_reserve if crossed else 0
         self._steps: list[Step] = []
         self._reserve: list[Candidate] = []
         self._kept: list[Kept] = []
         self._lumped: dict[tuple[str, str], Kept] = {}
+        self._counts: dict[tuple[str, str], int] = {}
         self._retry_at: float | None = None
+        self._reasons: dict[tuple[object, ...], tuple[str, ...]] = {}
 
     def far_enough(self) -> bool:
         """Whether all that is missing is found on paper, and the reserve has been looked for."""
         return not self._scarce and self._left <= 0
 
     def come_by(self, candidate: Candidate) -> None:
-        relieved = [threshold for threshold in self._scarce if candidate.helps(threshold)]
+        relieved = [missing for missing in self._scarce if candidate.helps(missing.threshold)]
         asked = bool(self._scarce) or candidate.due is not None
         if not self._scarce:
             self._left -= 1
@@ -287,26 +244,36 @@ class _Walk:
             self._keep(candidate, WITHOUT_SIZE)
 
     def plan(self, at: float) -> Plan:
-        kept, more = (*self._kept, *self._lumped.values()), bool(self.wants) and self.far_enough()
+        lumped = (replace(kept, count=self._counts[alike]) for alike, kept in self._lumped.items())
+        kept, more = (*self._kept, *lumped), bool(self.wants) and self.far_enough()
         return Plan(at, self.wants, tuple(self._steps), kept, self._retry_at, tuple(self._reserve), more)
 
-    def _take(self, candidate: Candidate, relieved: Sequence[Threshold]) -> None:
-        self._steps.append(Step(candidate, reasons(candidate, relieved)))
-        for threshold in relieved:
-            self._missing[threshold] -= candidate.sizes.get(threshold.resource) or 0
-        if relieved:
-            self._scarce = [threshold for threshold, missing in self._missing.items() if missing > 0]
+    def _take(self, candidate: Candidate, relieved: Sequence[_Missing]) -> None:
+        self._steps.append(Step(candidate, self._reasons_of(candidate, relieved)))
+        for missing in relieved:
+            missing.amount -= candidate.sizes.get(missing.threshold.resource) or 0
+            if missing.amount <= 0:
+                self._scarce = [other for other in self._scarce if other is not missing]
+
+    def _reasons_of(self, candidate: Candidate, relieved: Sequence[_Missing]) -> tuple[str, ...]:
+        """The same few for very many."""
+        key = (candidate.due, *map(id, relieved))
+        if key not in self._reasons:
+            self._reasons[key] = reasons(candidate, [missing.threshold for missing in relieved])
+        return self._reasons[key]
 
     def _keep(self, candidate: Candidate, reason: str) -> None:
-        kept = Kept(candidate.key, reason, candidate.group, candidate.subject)
+        alike = (candidate.group, reason)
         if len(self._kept) < NAMED:
-            self._kept.append(kept)
+            self._kept.append(Kept(candidate.key, reason, candidate.group, candidate.subject))
+        elif alike in self._lumped:
+            self._counts[alike] += 1
         else:
-            alike = self._lumped.get((kept.group, reason))
-            self._lumped[kept.group, reason] = kept if alike is None else replace(alike, count=alike.count + 1)
+            self._lumped[alike] = Kept(candidate.key, reason, candidate.group, candidate.subject)
+            self._counts[alike] = 1
         if candidate.keep_until is not None:
-            ends = (candidate.keep_until, self._retry_at)
-            self._retry_at = min(end for end in ends if end is not None)
+            known = self._retry_at
+            self._retry_at = candidate.keep_until if known is None else min(known, candidate.keep_until)
 
 
 def reasons(candidate: Candidate, relieved: Sequence[Threshold]) -> tuple[str, ...]:

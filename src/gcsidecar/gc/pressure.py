@@ -52,6 +52,8 @@ class Measurement:
         free: What an ordinary user may still take, in the same unit; below 0 where a cap is overrun.
         at: When, in POSIX seconds.
         group: The group it is about, or none for all that share the filesystem.
+        least_free: What is free at the very least, where `free` may be out of date; none where it isn't. It tells how
+            soon to measure again, and nothing goes on it.
     """
 
     resource: Resource
@@ -59,6 +61,7 @@ class Measurement:
     free: int
     at: float
     group: str | None = None
+    least_free: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ ENOUGH_SHARE = 0.5
 # but in a pause any one counts.
 SIGNIFICANT_BYTES = 16 << 20
 SIGNIFICANT_SHARE = 0.01
+# Of what has come writers may have taken some before it was seen: so many times what is seen of it, at most.
+UNSEEN_FACTOR = 4
 
 
 @dataclass(slots=True)
@@ -35,21 +37,22 @@ class LateReclaim:
     """What is on its way back, for one resource.
 
     Until the settle time of a filesystem is over (btrfs was seen to take 31 s), what was expected and hasn't come yet
-    counts as on its way. A rise of what is free is taken as its arrival; a fall, by writers, takes nothing off.
+    counts as on its way. A rise of what is free is taken as its arrival, and as a sign that writers may have taken more
+    of it already: to wait for that would let them fill the disk meanwhile. A fall takes nothing off.
 
     Attributes:
         settle_seconds: For how long what was expected is believed in.
         arrived_late: What has arrived so far, in bytes or pieces, without what came at once with a disposal.
     """
 
-    __slots__ = ("_at_once", "_coming", "_last_free", "arrived_late", "settle_seconds")
+    __slots__ = ("_at_once", "_coming", "_last", "arrived_late", "settle_seconds")
 
     def __init__(self, settle_seconds: float) -> None:
         self.settle_seconds = settle_seconds
         self.arrived_late = 0
         self._at_once = False
         self._coming: list[_Coming] = []
-        self._last_free: int | None = None
+        self._last: tuple[int, float] | None = None
 
     def expect(self, amount: int, monotonic: float) -> None:
         """A disposal is over, and nothing was measured since: all of `amount` has yet to be seen."""
@@ -58,15 +61,23 @@ class LateReclaim:
         if amount > 0 and self.settle_seconds > 0:
             self._coming.append(_Coming(amount, monotonic + self.settle_seconds))
 
-    def saw(self, free: int, monotonic: float) -> None:
-        """Take in a measurement: what has risen is what has come."""
-        risen = free - self._last_free if self._last_free is not None else 0
-        self._last_free = free
+    def saw(self, free: int, monotonic: float, fastest: float = 0.0) -> None:
+        """Take in a measurement: what has risen is what has come, but for what writers may have taken of it meanwhile.
+
+        Args:
+            free: In bytes or pieces.
+            monotonic: When, in seconds.
+            fastest: How fast writers have ever been, in units a second.
+        """
+        last, self._last = self._last, (free, monotonic)
+        risen = max(0, free - last[0]) if last is not None else 0
+        unseen = min(UNSEEN_FACTOR * risen - risen, int(fastest * (monotonic - last[1]))) if last is not None else 0
         at_once, self._at_once = self._at_once, False
         for coming in self._coming:
-            arrived = min(coming.amount, max(0, risen))
-            coming.amount -= arrived
-            risen -= arrived
+            arrived = min(coming.amount, risen)
+            taken = min(coming.amount - arrived, unseen)
+            coming.amount -= arrived + taken
+            risen, unseen = risen - arrived, unseen - taken
             self.arrived_late += 0 if at_once else arrived
         self._coming = [c for c in self._coming if c.amount > 0 and c.until > monotonic]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class DisposableSource(Protocol):
     """Gives its disposables as candidates, in the order in which they are to go, as far as somebody reads.
 
-    The order is that of `planning.order`: priority, those of unknown size after all others, last use, key. Each
+    The order is that of `ordering.order`: priority, those of unknown size after all others, last use, key. Each
     candidate names its `subject`, the same object for as long as it is there. All may be called from any thread.
     """
 

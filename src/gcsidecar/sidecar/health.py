@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # The main thread turns once a second. To follow a new config it ends keepers (0.6 s) and closes roots.
 STUCK_SECONDS = 30.0
+# A root in which nothing new was found for so long counts as hung, and holds `/readyz` up no longer.
+HUNG_SECONDS = 5.0
 
 
 def health(keepers: Iterable[Keeper], since_turned_seconds: float) -> Health:
@@ -49,3 +51,22 @@ def readiness(roots: Iterable[RootStatus], absent: Collection[str], *, patient: 
         elif root.role != "active":
             lines.append(": ".join(filter(None, (root.name, root.role, root.problem))))
     return Readiness(not waiting, tuple(waiting + lines))
+
+
+class FirstLook:
+    """How the first look at all roots goes on: while more and more folders are found nothing hangs, however many.
+
+    Args:
+        monotonic: When it began.
+    """
+
+    def __init__(self, monotonic: float) -> None:
+        self._folders, self._found_at = 0, monotonic
+
+    def goes_on(self, roots: Iterable[RootStatus], monotonic: float) -> bool:
+        """Whether something was found not long ago."""
+        tallies = [root.tally for root in roots if root.tally is not None and not root.reconciled_at]
+        folders = sum(amount.folders for tally in tallies for amount in tally.by_state.values())
+        if folders != self._folders:
+            self._folders, self._found_at = folders, monotonic
+        return monotonic - self._found_at < HUNG_SECONDS

@@ -96,7 +96,9 @@ class Keeper:
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
         self._caretaker = Caretaker(self._roots, about, lost, clock)
-        self._survey = Survey(roots, watched=watched, publish=self._publish_roots, lost=lost, clock=clock)
+        self._survey = Survey(
+            roots, watched=watched, publish=self._publish_roots, lost=lost, spec=config.measure, clock=clock
+        )
         self._threads = tuple(
             threading.Thread(target=target, name=f"{kind}-{first.name}", daemon=True)
             for kind, target in (("keeper", self._run), ("survey", self._survey.run))
@@ -172,6 +174,8 @@ class Keeper:
             except Exception:  # noqa: BLE001  the edge of this thread: whatever it is, the next round goes on
                 _log.exception("keeper-failed", extra=fields(filesystem=self.status.name))
                 seconds = RETRY_SECONDS
+            if any(self._has_news(one) for one in self._surveyed):  # of this thread's doing, or of a history's
+                self._survey.wake()
             self._stopping.wait(seconds)
         # Where that hangs so does this thread, and is seen to: then nothing more is begun on its filesystem.
         with contextlib.suppress(OSError):
@@ -243,6 +247,7 @@ class Keeper:
             if root.name == eviction.group and isinstance(folder, Folder):
                 root.chronicle.evicted(eviction, folder)
         if self._clock.monotonic() >= self._figures_at:
+            self._survey.wake()
             with contextlib.suppress(MeasurementError):  # the collection itself will say so
                 self._publish(*self._collector.measure(), scarce=True)
 
@@ -267,6 +272,7 @@ class Keeper:
         }
         if not self.status.measured_at:
             self._say_what_is_off(measurements)
+        progress = self._survey.progress
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,
@@ -280,6 +286,8 @@ class Keeper:
             backed_off=self._collector.backed_off,
             planned=self.status.planned if scarce else 0,
             reclaimed_late_bytes=self._collector.reclaimed_late(Resource.DISK),
+            entries_looked_at=progress.entries,
+            to_be_measured=progress.waiting,
         )
 
     def _say_what_is_off(self, measurements: Measurements) -> None:
@@ -288,19 +296,29 @@ class Keeper:
         if wanted and not counted:
             journal.inodes_uncounted(self.status.name, self.status.kind)
 
-    def _publish_roots(self) -> None:
+    def _publish_roots(self) -> float | None:
+        """Publish what is new; returns in how many seconds that may be done, where it may not yet."""
         began = self._clock.monotonic()
+        news = [one for one in self._surveyed if self._has_news(one)]
+        if not news:
+            return None
         if began < self._publish_at:
-            return
-        for one in self._surveyed:
-            root, old = one.root, self._published.get(one.root.name)
-            seen = (root.census.version, one.reconciled_at, one.reconcile_ok, one.problem)
-            standing = (root.active, root.parked, root.condemned, _history_of(root))
-            key = hash((*seen, *standing, self._caretaker.problem(root)))
-            if old is None or old[0] != key:
-                self._published[root.name] = (key, self._root_status(one))
+            return self._publish_at - began
+        for one in news:
+            self._published[one.root.name] = (self._standing(one), self._root_status(one))
         ended = self._clock.monotonic()
         self._publish_at = ended + (ended - began) * PUBLISH_COST_FACTOR
+        return None
+
+    def _has_news(self, one: Surveyed) -> bool:
+        published = self._published.get(one.root.name)
+        return published is None or published[0] != self._standing(one)
+
+    def _standing(self, one: Surveyed) -> int:
+        """Stands for all that the status of a root is made of."""
+        root = one.root
+        seen = (root.census.version, one.reconciled_at, one.reconcile_ok, one.problem)
+        return hash((*seen, root.active, root.parked, root.condemned, _history_of(root), self._caretaker.problem(root)))
 
     def _root_status(self, one: Surveyed) -> RootStatus:
         root, problem = one.root, self._caretaker.problem(one.root)

@@ -94,8 +94,8 @@ class Opened:
 
     def close(self) -> None:
         """Let go of it; its keeper has ended."""
+        self.surveyed.hints.detach()  # before: the root forgets its folders one by one, and each watch is ended
         self.root.close()
-        self.surveyed.hints.detach()
 
 
 class Opener:
@@ -161,6 +161,7 @@ class Opener:
             regretted=link.regretted,
             reaped=link.reaped,
             said=functools.partial(journal.history, self.spec.name),
+            wake=link.wake,
             open_files=self._open_files,
         )
         hints.attach(root)

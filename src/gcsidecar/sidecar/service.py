@@ -22,7 +22,7 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.sidecar import log
 from gcsidecar.sidecar.config import Config, ConfigError, load
 from gcsidecar.sidecar.follow import identity_of
-from gcsidecar.sidecar.health import health, readiness
+from gcsidecar.sidecar.health import FirstLook, health, readiness
 from gcsidecar.sidecar.keeper import STOP_SECONDS, Keeper
 from gcsidecar.sidecar.log import fields
 from gcsidecar.sidecar.metrics import Metrics
@@ -47,8 +47,6 @@ _log = logging.getLogger("gcsidecar.service")
 POLL_SECONDS = 1.0
 # At the start roots that answer at once begin together; one that hangs holds the others up no longer than this.
 FIRST_ROOTS_SECONDS = 0.25
-# So long a root may keep `/readyz` waiting; after that it counts as hung and holds nothing up.
-HUNG_SECONDS = 5.0
 # So long the closing of a root is awaited while others go on; at the end it is for a moment only.
 CLOSE_SECONDS = 2.0
 _NO_OPTIONS = WebOptions()
@@ -95,7 +93,8 @@ class Service:
         self._openers: dict[str, Opener] = {}
         self._opened: dict[str, Opened] = {}
         self._keepers: dict[int, Keeper] = {}
-        self._started_at = self._turned_at = clock.monotonic()
+        self._turned_at = clock.monotonic()
+        self._first_look = FirstLook(self._turned_at)
         self._loaded_at, self._config_ok = clock.time(), True
         self._identity = identity_of(path)
         self._watcher, self._open_files = Watcher(), OpenFiles(clock)
@@ -310,8 +309,8 @@ class Service:
 
     def _ready(self) -> Readiness:
         absent = {name for name, opener in list(self._openers.items()) if opener.problem is not None}
-        patient = self._clock.monotonic() - self._started_at < HUNG_SECONDS
-        return readiness(self.status().roots, absent, patient=patient)
+        roots = self.status().roots
+        return readiness(roots, absent, patient=self._first_look.goes_on(roots, self._clock.monotonic()))
 
     def _stop(self) -> None:
         began = time.monotonic()
@@ -321,9 +320,9 @@ class Service:
             opener.stop()
         hung = self._end(list(self._keepers.values()))
         self._web.stop(0.1)
+        self._watcher.close()  # all watches at once: to take off 100,000 one by one takes half a second
         # What is begun on a mount that hangs the kernel wouldn't let us end: there all is left as it is.
         _close([one for name, one in self._opened.items() if name not in hung], STOP_SECONDS)
-        self._watcher.close()
         _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
 
 

@@ -80,6 +80,8 @@ class FilesystemStatus:
         backed_off: Folders that failed to be evicted and wait for another try.
         planned: In dry run: folders that would be evicted now.
         reclaimed_late_bytes: What evictions have brought later than right after them, since its keeper began.
+        entries_looked_at: Files and directories that were looked at for sizes, since its keeper began.
+        to_be_measured: Folders that another process is to measure as soon as it can.
     """
 
     name: str
@@ -95,6 +97,8 @@ class FilesystemStatus:
     backed_off: int = 0
     planned: int = 0
     reclaimed_late_bytes: int = 0
+    entries_looked_at: int = 0
+    to_be_measured: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ import pytest
 from cache.helpers import Tracker, make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
+from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
-from gcsidecar.cache.watching.hints import Hints, Place
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
-from gcsidecar.cache.watching.watcher import Watcher
+from gcsidecar.cache.watching.hints import Hints
+from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         hints._root = root
         for name in names:
             (tmp_path / name).mkdir()
-            hints._heard(Change(Place(0, ""), name, ChangeKind.APPEARED))
+            hints._heard(Change("", name, ChangeKind.APPEARED))
             time.sleep(0.01)  # more than a tick of the filesystem's clock
         if heard:
             for name in hints.take().names:
@@ -116,6 +117,20 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
         else:
             reconcile(root)
         assert [folder.name for folder in sorted(root.census.folders(), key=lambda f: f.last_used())] == names
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names", "beside"), [("{folder}.lease", ["a"], False), ("{folder}*.lease", [], True)]
+)
+def test_a_hint_of_a_lease_beside_a_folder_costs_no_look_at_all_others(
+    tmp_path: Path, pattern: str, names: list[str], *, beside: bool
+) -> None:
+    with opened(tmp_path, lease=LeaseSpec(files=(pattern,))) as root:
+        hints = Hints(Watcher(), str(tmp_path), lambda: None)
+        hints._root = root
+        hints._heard(Change("", "a.lease", ChangeKind.APPEARED))
+        noted = hints.take()
+        assert (list(noted.names), noted.beside) == (names, beside)
 
 
 def test_a_last_use_in_the_future_counts_as_now(tmp_path: Path) -> None:
@@ -273,6 +288,23 @@ def test_what_vanished_is_dropped_with_all_that_was_known_of_it(tmp_path: Path) 
         assert root.census.known_bytes == 0
     assert tracker.registered == []
     assert watch.names == set()
+
+
+def test_a_reconcile_where_all_stands_still_makes_next_to_nothing_for_each_folder(tmp_path: Path) -> None:
+    count = 2000
+    for number in range(count):
+        (tmp_path / f"folder-{number:06}").mkdir()
+    with opened(tmp_path, clock=FakeClock(time.time() + 2 * RECENT_SECONDS)) as root:
+        tracemalloc.start()
+        try:
+            reconcile(root)
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            reconcile(root)
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert peak - before < count * 20
 
 
 def test_another_folder_of_the_same_name_arrives_anew_and_the_old_one_is_known_no_longer(tmp_path: Path) -> None:

@@ -49,6 +49,13 @@ def await_stock(root: Root) -> None:
     eventually(lambda: recorder.stocks_taken, "stock was taken")
 
 
+def change_history(path: Path, statement: str) -> None:
+    """As somebody does who opens it between two runs; in a process of its own, as that is."""
+    command = ["import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit(); c.close()"]
+    database = str(path / ".gcsidecar/history.sqlite")
+    subprocess.run([sys.executable, "-c", *command, database, statement], check=True)
+
+
 @contextmanager
 def open_elsewhere(root: Path) -> Iterator[None]:
     """Another program has it open; in a process of its own, since a lock of sqlite's is the whole process's."""

@@ -12,9 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cache.helpers import Tracker, make_folder, opened, reconcile, spec
-from cache.history.looking import asked, await_stock, eventually, open_elsewhere
+from cache.history.looking import asked, await_stock, change_history, eventually, open_elsewhere
+from cache.history.starting import clock_later, measured_once, run
 from fakes import FakeClock
-from gcsidecar.cache.history.recorder import MOST_RECORDS, RETRY_SECONDS
+from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.history.backlog import MOST_RECORDS
+from gcsidecar.cache.history.recorder import RETRY_SECONDS
+from gcsidecar.cache.history.records import Departure, How
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec
 
@@ -149,14 +153,15 @@ def test_on_a_full_disk_evictions_go_on_and_are_written_once_there_is_room(
     path, fill, make_room = full
     said: list[str] = []
     clock = FakeClock(time.time())
-    for number in range(200):
+    for number in range(100):
         (path / f"f{number:03}{'x' * 40}").mkdir()
     with opened(path, clock=clock, said=lambda event, _: said.append(event), **KEPT) as root:
         await_stock(root)
         recorder = recorder_of(root)
-        for number, folder in enumerate(sorted(root.census.folders(), key=lambda f: f.name)[:150]):
+        for number, folder in enumerate(sorted(root.census.folders(), key=lambda f: f.name)[:80]):
             fill()
             folder.dispose()
+            recorder.note(Departure(f"{number}{'x' * 150}", number, 1.0, How.REMOVED))
             clock.advance(1)
             if number % 10 == 0:
                 recorder.wake()
@@ -171,7 +176,7 @@ def test_on_a_full_disk_evictions_go_on_and_are_written_once_there_is_room(
         eventually(lambda: recorder.healthy, "there is room")
         assert said == ["history-off", "history-on"]
         assert recorder.dropped == 0
-    assert asked(path, "SELECT count(*) FROM folders WHERE departure = 'evicted'") == [150]
+    assert asked(path, "SELECT count(*) FROM folders WHERE departure = 'evicted'") == [80]
 
 
 def test_what_does_not_fit_into_memory_while_it_is_off_is_counted_as_dropped(tmp_path: Path) -> None:
@@ -223,3 +228,44 @@ def test_on_a_read_only_mount_it_is_off_until_the_mount_is_writable_again(tmp_pa
         subprocess.run(["umount", "--lazy", str(path / ".gcsidecar")], check=True)
     assert [event for event, _ in said] == ["history-off", "history-on"]
     assert "Read-only file system" in said[0][1]
+
+
+# Rows that sqlite finds nothing wrong with
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *("measured_at = 'soon'", "measured_at = 9e999", "disk_bytes = -1", "disk_bytes = 'big'", "inodes = 0.5"),
+        *("inner_at = 'x'", "mtime_ns = 'x'", "ctime_ns = 0.5", "obstacle = 5", "inode = 'x'", "name = 5"),
+        *("arrived_at = 'x'", "touched_at = 'x'"),
+    ],
+)
+def test_a_row_that_makes_no_sense_costs_a_measuring_of_all(tmp_path: Path, change: str) -> None:
+    for name in "ab":
+        make_folder(tmp_path, name)
+    clock = clock_later()
+    measured_once(tmp_path, clock)
+    change_history(tmp_path, f"UPDATE folders SET {change} WHERE id = 2")
+    with run(tmp_path, clock) as again:
+        assert [event for event, _ in again.said] == ["history-set-aside"]
+        assert recorder_of(again.root).set_aside == 1
+        assert {folder.name: folder.state(clock.now) for folder in again.root.census.folders()} == dict.fromkeys(
+            "ab", State.IDLE
+        )
+        assert {name for name, size in again.sizes().items() if size is None} <= again.watch.to_be_measured
+        again.measure_all()
+        sizes = again.sizes()
+    with run(tmp_path, clock) as again:
+        assert again.sizes() == sizes
+        assert not again.said
+
+
+def test_flags_that_make_no_sense_say_nothing(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a")
+    clock = clock_later()
+    sizes = measured_once(tmp_path, clock)
+    change_history(tmp_path, "UPDATE folders SET leaseless = 7, basis = 'x'")
+    with run(tmp_path, clock, order="act wait") as again:
+        assert again.leased() == {"a"}
+        assert again.sizes() == {"a": None} != sizes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
@@ -14,20 +15,27 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cache.helpers import make_folder, opened, reconcile
+from cache.helpers import make_folder, opened, reconcile, spec
 from cache.history.looking import asked, await_stock, eventually
-from gcsidecar.cache.history.recorder import MOST_USES, Recorder
+from fakes import FakeClock
+from gcsidecar.cache.history.backlog import Backlog
+from gcsidecar.cache.history.basis import Basis
+from gcsidecar.cache.history.database import Database
+from gcsidecar.cache.history.limits import BATCH, SCATTERED_BATCH, Limits
+from gcsidecar.cache.history.recorder import PATIENCE_SECONDS, Recorder
 from gcsidecar.cache.history.records import Arrival, Use
 from gcsidecar.cache.spec import HistorySpec
 from gcsidecar.gc.clock import SYSTEM_CLOCK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from gcsidecar.cache.history.database import Database
+    from gcsidecar.cache.history.records import Present, Record
+    from gcsidecar.gc.clock import Clock
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 KILLS = 12
+BASIS = Basis("{folder}/.lease", "mtime", "user=0")
 
 
 @pytest.fixture
@@ -38,18 +46,25 @@ def directory_fd(tmp_path: Path) -> Iterator[int]:
     os.close(fd)
 
 
-def recorder(directory_fd: int, take_stock: Callable[[Database], None] = lambda _database: None) -> Recorder:
+class Nobody:
+    """Whom the recorder asks and tells, and who knows nothing."""
 
-    return Recorder(
-        "jobs",
-        directory_fd,
-        HistorySpec(),
-        1 << 40,
-        take_stock=take_stock,
-        answered=lambda: None,
-        said=lambda _event, _problem: None,
-        clock=SYSTEM_CLOCK,
-    )
+    def __init__(self, take_stock: Callable[[Database], None] = lambda _database: None) -> None:
+        self.take_stock = take_stock
+
+    def recall(self, known: Sequence[Present]) -> None:
+        pass
+
+    def known_now(self, names: Sequence[tuple[str, bool]]) -> list[Record]:
+        return [Use(name, 1, 2.0, None, 0) for name, used in names if used]
+
+    def answered(self) -> None:
+        pass
+
+
+def recorder(directory_fd: int, listener: Nobody, clock: Clock = SYSTEM_CLOCK) -> Recorder:
+    root = spec(Path("/nowhere"), history=HistorySpec())
+    return Recorder(root, directory_fd, 1 << 40, listener=listener, said=lambda _event, _problem: None, clock=clock)
 
 
 def test_what_happens_is_in_the_file_within_a_second(tmp_path: Path) -> None:
@@ -69,13 +84,14 @@ def test_nobody_waits_for_it_while_it_hangs_and_its_end_is_not_awaited_for_long(
         hangs.set()
         goes_on.wait()
 
-    one = recorder(directory_fd, hang)
+    one = recorder(directory_fd, Nobody(hang))
     one.stock_is_due()
     assert hangs.wait(10)
     began = time.monotonic()
     for number in range(1000):
         one.note(Arrival(f"f{number}", number, 1.0))
-        one.note_use(Use(f"f{number}", number, 2.0, None, 0, None))
+        one.note_use(f"f{number}")
+        one.note_change(f"f{number}")
     assert time.monotonic() - began < 0.2
     assert not one.stop()
     assert time.monotonic() - began < 0.6
@@ -83,13 +99,46 @@ def test_nobody_waits_for_it_while_it_hangs_and_its_end_is_not_awaited_for_long(
     eventually(one.stop, "it ends")
 
 
-def test_uses_that_wait_are_bounded_too(directory_fd: int) -> None:
-    one = recorder(directory_fd)
-    for number in range(MOST_USES + 3):
-        one.note_use(Use(f"f{number}", number, 2.0, None, 0, None))
-        one.note_use(Use("f1", 1, 3.0, None, 0, None))
-    assert one.dropped == 3
+def test_nor_for_what_it_knows_of_folders_when_it_hangs_while_it_tells(directory_fd: int) -> None:
+    database = Database(directory_fd, Limits.within(1000, 1 << 20, 1 << 40), BASIS, 1.0)
+    database.write([Arrival(f"f{number}", number, 1.0) for number in range(2 * BATCH)])
+    database.close()
+    told, goes_on, clock = threading.Semaphore(0), threading.Semaphore(0), FakeClock()
+
+    class Slow(Nobody):
+        def recall(self, known: Sequence[Present]) -> None:
+            assert len(known) == BATCH
+            told.release()
+            assert goes_on.acquire(timeout=10)
+
+    one = recorder(directory_fd, Slow(), clock)
+    assert told.acquire(timeout=10)
+    clock.advance(PATIENCE_SECONDS - 0.1)
+    assert one.is_reading()
+    goes_on.release()
+    assert told.acquire(timeout=10)
+    clock.advance(PATIENCE_SECONDS - 0.1)
+    assert one.is_reading(), "it told something meanwhile"
+    clock.advance(0.1)
+    assert not one.is_reading()
+    goes_on.release()
     assert one.stop()
+
+
+def test_of_a_hundred_thousand_folders_that_are_used_and_measured_at_once_none_is_left_out() -> None:
+    """Only names wait, each once."""
+    backlog, many = Backlog(), 100_000
+    for number in range(2 * many):
+        backlog.add_used(f"f{number % many}", 0.0)
+        backlog.add_changed(f"f{number % many}", 0.0)
+    assert backlog.names == many
+    taken: dict[str, bool] = {}
+    while names := backlog.take_names(math.inf):
+        assert len(names) <= SCATTERED_BATCH
+        assert not any(name in taken for name, _ in names)
+        taken |= dict(names)
+    assert list(taken.values()) == [True] * many
+    assert backlog.dropped == backlog.names == 0
 
 
 def test_while_nothing_happens_its_thread_sleeps(tmp_path: Path) -> None:

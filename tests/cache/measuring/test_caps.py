@@ -9,36 +9,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cache.helpers import make_folder, opened, reconcile
+from cache.measuring.surveying import MIB, Disk, Surveyor, measure_all
 from fakes import FakeClock
 from gcsidecar import GarbageCollector
 from gcsidecar.cache.measuring.caps import FoldersGauge, SizeGauge
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.gc.pressure import Level, Resource
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from gcsidecar.cache.root import Root
-
-MIB = 1 << 20
-
-
-class Disk:
-    """What the whole disk has free, moved by hand."""
-
-    def __init__(self) -> None:
-        self.free = 1000 * MIB
-        self.fails = False
-
-    def statvfs(self, _fd: int) -> os.statvfs_result:
-        if self.fails:
-            raise OSError(5, "Input/output error")
-        return os.statvfs_result((1, 1, 2000 * MIB, self.free, self.free, 9, 9, 9, 0, 255))
-
-
-def measure_all(root: Root) -> None:
-    for folder in root.census.folders():
-        root.census.measured(folder, measure(root.fd, folder.name))
 
 
 def test_more_folders_than_there_may_be_are_evicted_the_oldest_first(tmp_path: Path) -> None:
@@ -84,76 +62,81 @@ def test_a_size_has_a_target_of_nine_tenths_unless_one_is_given(tmp_path: Path, 
 
 def test_a_leased_folder_that_grows_deep_inside_is_measured_when_it_may_have_overrun_the_cap(tmp_path: Path) -> None:
     """Nothing in its own times shows that it grows."""
-    clock, disk = FakeClock(time.time()), Disk()
+    clock, disk, surveyor = FakeClock(time.time()), Disk(), Surveyor()
     (make_folder(tmp_path, "a") / "deep/inside").mkdir(parents=True)
     (tmp_path / "a/.lease").touch()
-    with opened(tmp_path, clock=clock) as root:
+    with opened(tmp_path, clock=clock, watch=surveyor) as root:
         measure_all(root)
         gauge = SizeGauge(root, 5 * MIB, clock=clock, statvfs=disk.statvfs)
-        before = gauge.measure().free
-        (tmp_path / "a/deep/inside/data").write_bytes(b"x" * 2 * MIB)
-        disk.free -= 2 * MIB
-        assert gauge.measure().free == before, "it can't have overrun the cap: no walk for that"
-        (tmp_path / "a/deep/inside/more").write_bytes(b"x" * 4 * MIB)
-        disk.free -= 4 * MIB
-        assert gauge.measure().free == pytest.approx(before - 6 * MIB, abs=65536)
+        before = gauge.measure()
+        assert before.least_free == before.free
+        disk.write(tmp_path / "a/deep/inside/data", 2 * MIB)
+        seen = gauge.measure()
+        assert (seen.free, seen.least_free) == (before.free, before.free - 2 * MIB)
+        assert surveyor.names == [], "it can't have overrun the cap: no walk for that"
+        disk.write(tmp_path / "a/deep/inside/more", 4 * MIB)
+        assert gauge.measure().free == before.free, "a bound is no measurement: nothing goes on it"
+        assert surveyor.names == ["a"]
+        surveyor.answer(root)
+        assert gauge.measure().free == pytest.approx(before.free - 6 * MIB, abs=65536)
 
 
-def test_what_others_delete_does_not_hide_what_a_folder_has_grown_by(tmp_path: Path) -> None:
-    clock, disk = FakeClock(time.time()), Disk()
-    make_folder(tmp_path, "a")
+def test_a_bound_alone_makes_nothing_go_and_what_is_measured_does(tmp_path: Path) -> None:
+    clock, disk, surveyor = FakeClock(time.time()), Disk(), Surveyor()
+    for name in ("a", "b", "c"):
+        make_folder(tmp_path, name, used_at=clock.now - 100, size=MIB)
     (tmp_path / "a/.lease").touch()
-    with opened(tmp_path, clock=clock) as root:
+    with opened(tmp_path, clock=clock, watch=surveyor) as root:
+        measure_all(root)
+        capped = GarbageCollector(gauges=[SizeGauge(root, 5 * MIB, clock=clock, statvfs=disk.statvfs)], clock=clock)
+        for folder in root.census.folders():
+            capped.register(folder)
+        capped.measure()
+        disk.write(tmp_path / "a/data", 4 * MIB)
+        assert capped.collect().evictions == ()
+        surveyor.answer(root)
+        assert [eviction.key for eviction in capped.collect().evictions] == ["b", "c"]
+
+
+def test_nothing_is_measured_for_a_cap_that_is_known_to_be_overrun(tmp_path: Path) -> None:
+    """All is leased, say: nothing could go for it."""
+    clock, disk, surveyor = FakeClock(time.time()), Disk(), Surveyor()
+    make_folder(tmp_path, "a", size=6 * MIB)
+    (tmp_path / "a/.lease").touch()
+    with opened(tmp_path, clock=clock, watch=surveyor) as root:
         measure_all(root)
         gauge = SizeGauge(root, 5 * MIB, clock=clock, statvfs=disk.statvfs)
-        gauge.measure()
-        for step in (-3 * MIB, +50 * MIB, -3 * MIB):
-            if step < 0:
-                (tmp_path / f"a/{disk.free}").write_bytes(b"x" * -step)
-            disk.free += step
-            clock.advance(2)
-            free = gauge.measure().free
-        assert free < 0
-
-
-def test_growing_folders_are_measured_for_a_cap_at_most_once_a_second(tmp_path: Path) -> None:
-    clock, disk = FakeClock(time.time()), Disk()
-    make_folder(tmp_path, "a")
-    (tmp_path / "a/.lease").touch()
-    with opened(tmp_path, clock=clock) as root:
-        measure_all(root)
-        gauge = SizeGauge(root, MIB, clock=clock, statvfs=disk.statvfs)
-        seen = []
-        for seconds in (0.0, 1.1, 0.5, 0.4, 0.2):
-            clock.advance(seconds)
-            disk.free -= 10 * MIB
-            version = root.census.version
-            gauge.measure()
-            seen.append(root.census.version > version)
-        assert seen == [False, True, False, False, True]
+        for number in range(3):
+            clock.advance(60)
+            disk.write(tmp_path / f"a/{number}", MIB)
+            assert gauge.measure().free < 0
+        assert surveyor.names == []
 
 
 def test_a_use_by_reading_is_still_known_after_a_measuring_for_a_cap(tmp_path: Path) -> None:
-    clock, disk = FakeClock(time.time()), Disk()
+    clock, disk, surveyor = FakeClock(time.time()), Disk(), Surveyor()
     folder = make_folder(tmp_path, "a", used_at=clock.now - 5000)
-    with opened(tmp_path, clock=clock, last_used="atime") as root:
+    with opened(tmp_path, clock=clock, last_used="atime", watch=surveyor) as root:
         known = root.census.folders()[0]
         os.utime(folder / "data", (clock.now - 10, clock.now - 5000))
-        gauge = SizeGauge(root, 1000, clock=clock, statvfs=disk.statvfs)
+        gauge = SizeGauge(root, MIB, clock=clock, statvfs=disk.statvfs)
         gauge.measure()
         disk.free -= MIB
         gauge.measure()
+        surveyor.answer(root)
         assert known.last_used() == pytest.approx(clock.now - 10)
 
 
 def test_a_folder_never_measured_is_measured_before_a_cap_is_said_to_be_kept(tmp_path: Path) -> None:
-    clock, disk = FakeClock(time.time()), Disk()
-    with opened(tmp_path, clock=clock) as root:
+    clock, disk, surveyor = FakeClock(time.time()), Disk(), Surveyor()
+    with opened(tmp_path, clock=clock, watch=surveyor) as root:
         gauge = SizeGauge(root, 5 * MIB, clock=clock, statvfs=disk.statvfs)
         gauge.measure()
-        make_folder(tmp_path, "a", size=6 * MIB)
-        disk.free -= 6 * MIB
+        make_folder(tmp_path, "a")
+        disk.write(tmp_path / "a/data", 6 * MIB)
         reconcile(root)
+        gauge.measure()
+        surveyor.answer(root)
         assert gauge.measure().free < 0
 
 

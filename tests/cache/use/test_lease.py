@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
-from gcsidecar.cache.use.lease import Lease, LeasePatterns
+from gcsidecar.cache.use.lease import PLACEHOLDER, Lease, LeasePatterns
 from gcsidecar.cache.use.liveness import Liveness
 from gcsidecar.gc.errors import DisposableInUseError
 
@@ -75,8 +76,47 @@ def test_one_look_at_all_folders_finds_what_a_look_at_each_finds(
     touch(tmp_path, *files)
     fd = open_directory(tmp_path)
     leased = {folder} if any(path.startswith("../") for path in expected) else set()
-    assert LeasePatterns(patterns).folders_with_lease_beside(fd, [folder, "other"]) == leased
+    there = {folder, "other"}
+    assert LeasePatterns(patterns).folders_with_lease_beside(fd, there, there.__contains__) == leased
     os.close(fd)
+
+
+@settings(max_examples=60)
+@given(
+    st.sampled_from(["{folder}.lease", "x-{folder}", "l/{folder}", "l/x-{folder}.l", "l/{folder}/a"]),
+    st.sets(st.text(st.sampled_from("ab.x-l[*\udcff"), min_size=1, max_size=3).filter(lambda s: s.strip("."))),
+    st.lists(st.text(st.sampled_from("ab.x-l[*\udcff"), min_size=1, max_size=6).filter(lambda s: s.strip("."))),
+)
+def test_the_name_of_a_lease_beside_tells_which_folder_it_is_on(
+    pattern: str, folders: set[str], files: list[str]
+) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root, patterns = Path(directory), LeasePatterns((pattern, "{folder}/.lease"))
+        for file in [*files, *(pattern.replace("{folder}", file) for file in files)]:
+            with contextlib.suppress(OSError):  # one name is above another
+                (root / "l" / file).mkdir(parents=True)
+                (root / file).mkdir(parents=True)
+        fd = open_directory(root)
+        for folder in folders:
+            for lease in patterns.beside(fd, folder):
+                assert folder in (patterns.folders_beside(lease.path) or ())
+        os.close(fd)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "path", "told"),
+    [
+        (("{folder}.lease", "{folder}.l"), "a.lease", {"a"}),
+        (("{folder}.lease", "{folder}.b.lease"), "a.b.lease", {"a", "a.b"}),
+        (("{folder}.lease",), ".lease", set()),
+        (("{folder}*.lease",), "ab.lease", None),
+        (("{folder}.lease", "{folder}/*.lease"), "a.lease", {"a"}),
+    ],
+)
+def test_where_a_wildcard_stands_beside_a_folder_only_a_listing_tells(
+    patterns: tuple[str, ...], path: str, told: set[str] | None
+) -> None:
+    assert LeasePatterns(patterns).folders_beside(path) == told
 
 
 @settings(max_examples=60)
@@ -94,8 +134,20 @@ def test_both_looks_agree_whatever_the_names_are(pattern: str, folders: set[str]
         fd = open_directory(Path(directory))
         patterns = LeasePatterns((pattern,))
         each = {name for name in folders if patterns.beside(fd, name)}
-        assert patterns.folders_with_lease_beside(fd, folders) == each
+        assert patterns.folders_with_lease_beside(fd, folders, folders.__contains__) == each
         os.close(fd)
+
+
+@given(
+    st.sampled_from(
+        ["*.lease", "[a-c]?", "[!\u00e9-\u00ff]x", "[\u00e9-\u20ac\U0001f600]?", "caf\u00e9*", "\udce9*", "[!\udce9]"]
+    ),
+    st.sampled_from([b"", b".lease", b"\xe9", "\u00e9".encode()]),
+    st.binary(max_size=3),
+)
+def test_a_name_in_bytes_is_a_lease_where_the_same_name_is(glob: str, begin: bytes, rest: bytes) -> None:
+    patterns, name = LeasePatterns([f"{PLACEHOLDER}/{glob}"]), begin + rest
+    assert patterns.is_inside_raw(name) == patterns.is_inside(os.fsdecode(name))
 
 
 def test_a_name_that_is_not_utf_8_has_leases_like_any_other(tmp_path: Path) -> None:

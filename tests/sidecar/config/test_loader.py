@@ -173,7 +173,7 @@ ADDRESS = 'HOST:PORT or :PORT, such as ":10977", "127.0.0.1:10977" or "[::1]:109
             "1: roots: is missing; a list, each entry a mapping with the keys " + ", ".join(RootSpec.__struct_fields__),
         ),
         ("roots: []", "1: roots: is an empty list; at least one entry"),
-        ("- a", "1: (file): is a list; a mapping with the keys listen, log, dry_run, thresholds, roots"),
+        ("- a", "1: (file): is a list; a mapping with the keys listen, log, dry_run, thresholds, measure, roots"),
         (
             "roots:\n- path: /cache/a",
             "2: roots[0].name: is missing; letters, digits, _ . and -, 63 at most, the first one a letter or digit",
@@ -186,7 +186,10 @@ ADDRESS = 'HOST:PORT or :PORT, such as ":10977", "127.0.0.1:10977" or "[::1]:109
             "3: roots[0].path: has a character that no path can have; text without it",
         ),
         (MINIMAL + "listne: x", '2: listne: is not a known key; did you mean "listen"?'),
-        (MINIMAL + "zzz: x", "2: zzz: is not a known key; known here: listen, log, dry_run, thresholds, roots"),
+        (
+            MINIMAL + "zzz: x",
+            "2: zzz: is not a known key; known here: listen, log, dry_run, thresholds, measure, roots",
+        ),
         (root_with("lease:\n    tll: 5m"), '5: roots[0].lease.tll: is not a known key; did you mean "ttl"?'),
         (MINIMAL + "dry_run: yes", '2: dry_run: is "yes"; true or false'),
         (MINIMAL + "log: {level: loud}", '2: log.level: is "loud"; one of debug, error, info, warning'),
@@ -381,6 +384,17 @@ ADDRESS = 'HOST:PORT or :PORT, such as ":10977", "127.0.0.1:10977" or "[::1]:109
         (
             "roots: [{name: a, path: '${NOPE}'}]",
             "1: roots[0].path: uses the variable NOPE, which is not set; set it, or write ${NOPE:-default}",
+        ),
+        (
+            MINIMAL + "measure: {stale_after: 0}",
+            "2: measure.stale_after: is 0s, so that it would never stop measuring; at least 1m, or null to turn it off",
+        ),
+        (
+            MINIMAL + "measure:\n  stale_after: 59s",
+            (
+                "3: measure.stale_after: is 59s, so that it would never stop measuring; at least 1m, or null to turn "
+                "it off"
+            ),
         ),
         ("roots: &a\n- *a", "2: roots[0]: is the alias *a of what it stands in itself; write the value out"),
         (

@@ -39,6 +39,7 @@ class Recovered:
         parked: Kept apart, whole, until their leases end.
         deleted: Gone now.
         remaining: Condemned, and not to be deleted (yet).
+        tried: Of these the ones of which some may be deleted now.
         failures: Why not.
     """
 
@@ -46,6 +47,7 @@ class Recovered:
     parked: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     remaining: list[str] = field(default_factory=list)
+    tried: list[str] = field(default_factory=list)
     failures: list[tuple[str, RemovalFailure]] = field(default_factory=list)
 
 
@@ -168,6 +170,8 @@ class Recovery:
             found.deleted.append(name)
             return
         found.remaining.append(name)
+        if removal is not None:
+            found.tried.append(name)
         if removal is not None and not removal.stopped:
             self._backoff.failed(slot.name, monotonic)
             found.failures.extend((name, failure) for failure in removal.failures)

@@ -102,7 +102,6 @@ def remove_tree(parent_fd: int, name: str, *, stop: Callable[[], bool] = never, 
     return _Remover(parent_fd, name, stop, dir_fd).run()
 
 
-@dataclass(slots=True, eq=False)
 class _Directory(Level):
     """A directory being emptied.
 
@@ -114,10 +113,13 @@ class _Directory(Level):
             deep.
     """
 
-    late: bool = False
-    passes: int = 0
-    changed: bool = False
-    kept: bool = False
+    __slots__ = ("changed", "kept", "late", "passes")
+
+    def __init__(self, name: str, fd: int, identity: tuple[int, int]) -> None:
+        super().__init__(name, fd, identity)
+        self.late = False
+        self.passes = 0
+        self.changed = self.kept = False
 
     def start_pass(self) -> None:
         """Read it, once more."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
+from gcsidecar.cache.measuring.figures import BLOCK_BYTES
 from gcsidecar.cache.syscalls import rename_exclusive
 
 if TYPE_CHECKING:
@@ -140,6 +141,19 @@ class Side:
         """
         with self.occupied() as slots:
             return [decode(slot.entry) for slot in slots]
+
+    def own_bytes(self) -> int:
+        """What the side itself and its slots take, without what lies in them.
+
+        Raises:
+            OSError: It can't be listed.
+        """
+        total = os.fstat(self.fd).st_blocks * BLOCK_BYTES
+        with entries_of(self.fd) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_blocks * BLOCK_BYTES
+        return total
 
     def trim(self) -> None:
         """Remove empty slots that are more than enough."""

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import identity_of
 from gcsidecar.cache.errors import StateDirectoryError
+from gcsidecar.cache.eviction.apart import Apart
 from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.history.file import size_bytes
+from gcsidecar.cache.measuring.figures import BLOCK_BYTES
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -61,6 +63,7 @@ class StateDirectory:
                     f"can't make or open {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
                 ) from error
             self._opened = opened.pop_all()
+        self.apart = Apart(self.evicting, self.condemned)
 
     def lock(self) -> bool:
         """Become the one that acts on this root; False where another sidecar is, and this one stands by.
@@ -122,11 +125,11 @@ class StateDirectory:
         return True
 
     def own_bytes(self) -> int:
-        """What lock, ballast and history take; what lies in the slots, on its way out or parked, is not counted."""
-        total = size_bytes(self._fd)
-        for name in (LOCK, BALLAST):
+        """What it takes: itself, lock, ballast and history, and what lies in the slots as far as that is known."""
+        total = size_bytes(self._fd) + self.apart.disk_bytes
+        for name in (".", LOCK, BALLAST):
             with contextlib.suppress(OSError):
-                total += os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_blocks * 512
+                total += os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_blocks * BLOCK_BYTES
         return total
 
     @property

@@ -13,20 +13,24 @@ import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
+from gcsidecar.cache.folders.adoption import Adoption
 from gcsidecar.cache.folders.folder import Folder, Home
 from gcsidecar.cache.folders.listing import FolderGlob
+from gcsidecar.cache.folders.reconciling import Reconciling
 from gcsidecar.cache.folders.running import RunningTally, Young
 from gcsidecar.cache.folders.source import FolderSource
-from gcsidecar.cache.folders.table import Table
+from gcsidecar.cache.folders.table import Table, times_of
 from gcsidecar.cache.names import named
 from gcsidecar.cache.syscalls import open_beneath
 from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from gcsidecar.cache.folders.hearers import Listener, Watch
     from gcsidecar.cache.folders.tally import RootTally
+    from gcsidecar.cache.history.records import Present
     from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
     from gcsidecar.gc.clock import Clock
@@ -34,10 +38,8 @@ if TYPE_CHECKING:
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-# After so many folders a reconcile lets others have a turn.
-CHUNK = 64
 # A folder that changed twice within one tick of its filesystem's clock may show the same times both times (4 ms on
-# ext4, 2 s on some others), so one that changed since the last reconcile but one is looked at again.
+# ext4, 2 s on some others), so it is looked at again until a look began so long after its last change.
 RECENT_SECONDS = 120.0
 # Another thread may change what is known of a folder while it is looked at: so often it is looked at anew.
 ATTEMPTS = 3
@@ -45,6 +47,9 @@ ATTEMPTS = 3
 
 class CensusHome(Home, LookoutHome, Protocol):
     """What the census needs of its root."""
+
+    def released(self, name: str, /) -> None:
+        """A folder has no lease any more."""
 
 
 class Census:
@@ -74,11 +79,14 @@ class Census:
         self._table = Table(root, os.fstat(root.fd).st_dev)
         self._running = RunningTally(self._table, root.spec.top_folders, root.spec.keep_newest)
         self._young = Young(self._table)
-        self._round = 0
+        self._reconciling = Reconciling(root, self, self._table, self._glob, watch)
         self.source = FolderSource(self._table, self.get)
         tracker.add_source(self.source)
+        self.adoption = Adoption(root.fd, self, watch)
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
+        # Both only ever go up: what measurings have found of growth that nobody told of, and what went with folders.
+        self.grown_bytes = self.gone_bytes = 0
 
     # What is known
 
@@ -87,9 +95,23 @@ class Census:
         with self._lock:
             return list(self._folders.values())
 
+    def is_known(self, name: str) -> bool:
+        """Whether there is a folder of that name."""
+        return name in self._folders
+
+    def names(self) -> list[str]:
+        """Those of all folders, in no particular order."""
+        with self._lock:
+            return list(self._folders)
+
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
+
+    def growing(self) -> list[Folder]:
+        """Those that may take more than is known: in use, never measured, or changed since."""
+        may_have_grown = self._table.may_have_grown
+        return [folder for folder in self._table.folders() if may_have_grown(folder.row)]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -133,46 +155,14 @@ class Census:
         Raises:
             OSError: The root can't be listed; what was known stays.
         """
-        self._round = (self._round + 1) % 256
-        new: list[tuple[int, str]] = []
-        beside = self._where_to_look_beside()
-        for number, found in enumerate(self._glob.list(self._root.fd, self._watch.add_above)):
-            folder = self._folders.get(found.name)
-            if folder is None and self.complete:
-                new.append((found.status.st_ctime_ns, found.name))
-            elif folder is None or not self._stands_still(folder, found.status):
-                self.refresh(found.name, beside=beside(found.name))
-            if number % CHUNK == CHUNK - 1:
-                yield
-        # They arrive one after the other, the one that was there first before the others, however they are listed.
-        for number, (_, name) in enumerate(sorted(new)):
-            self.refresh(name, beside=beside(name))
-            if number % CHUNK == CHUNK - 1:
-                yield
-        for folder in [one for one in self._table.folders() if self._table.seen[one.row] != self._round]:
-            self.refresh(folder.name)
-        self.refresh_beside()
+        yield from self._reconciling.run()
         if not self.complete:
             self.complete = True
             self._listener.complete()
 
-    def _where_to_look_beside(self) -> Callable[[str], bool]:
-        """Beside every folder, unless that would list a directory once for each: 10,000 took a minute."""
-        if not self._root.patterns.lists_beside:
-            return lambda _name: True
-        names = {found.name for found in self._glob.list(self._root.fd)}
-        return self._root.patterns.folders_with_lease_beside(self._root.fd, names).__contains__
-
-    def _stands_still(self, folder: Folder, status: os.stat_result) -> bool:
-        """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
-        self._table.seen[folder.row] = self._round
-        recent = status.st_ctime > self._clock.time() - RECENT_SECONDS
-        return (
-            self._table.stands_still(folder.row, status)
-            and not recent
-            and self._root.patterns.shows_in_mtime
-            and not self.lookout.may_change(folder)
-        )
+    def stands_still(self, folder: Folder, status: os.stat_result) -> bool:
+        """Whether a folder need not be looked at, by a look at its directory from outside."""
+        return self._reconciling.stands_still(folder, status)
 
     def refresh_beside(self) -> None:
         """Look anew at each folder beside which a lease came or went, with one listing for all.
@@ -180,13 +170,7 @@ class Census:
         Raises:
             OSError: The root can't be listed.
         """
-        with self._lock:
-            known = frozenset(self._folders)
-        found = self._root.patterns.folders_with_lease_beside(self._root.fd, known)
-        with self._lock:
-            names = [f.name for f in self._folders.values() if (f.name in found) != (f.beside > 0)]
-        for name in names:
-            self.refresh(name)
+        self._reconciling.look_beside()
 
     def refresh(self, name: str, *, beside: bool = True) -> None:
         """Look at one folder anew: whether it is there, its times, its leases; not `beside` it if none are there."""
@@ -206,7 +190,7 @@ class Census:
 
     def look_at_dead(self) -> None:
         """Look anew at folders with leases that have ended and could not be removed: now that may be."""
-        for folder in self.folders():
+        for folder in self._table.rare_folders():
             if folder.dead_leases:
                 self.refresh(folder.name)
 
@@ -225,7 +209,7 @@ class Census:
         known = self._folders.get(name)
         if known is not None and known.evicting:
             return True
-        watched = known is not None or self._watch.add(name)
+        watched, began = known is not None or self._watch.add(name), self._clock.time()
         try:
             fd = open_beneath(self._root.fd, name, _FLAGS)
         except OSError as error:
@@ -235,7 +219,8 @@ class Census:
         try:
             leases = self.lookout.look_after(fd, name, known, beside=beside)
             status = os.fstat(fd)
-            return status.st_nlink > 0 and self._take_in(name, known, status, leases)
+            settled = leases is not None and status.st_ctime <= began - RECENT_SECONDS
+            return status.st_nlink > 0 and self._take_in(name, known, status, leases, settled=settled)
         except FileNotFoundError:
             return False
         finally:
@@ -252,7 +237,9 @@ class Census:
             self._drop(known)
         return True
 
-    def _take_in(self, name: str, known: Folder | None, status: os.stat_result, leases: Leases | None) -> bool:
+    def _take_in(
+        self, name: str, known: Folder | None, status: os.stat_result, leases: Leases | None, *, settled: bool = False
+    ) -> bool:
         """Take in what was found; False where it is another folder than the one that was known."""
         if known is not None and known.identity != (status.st_dev, status.st_ino):
             if not known.evicting:
@@ -263,30 +250,39 @@ class Census:
             if self._folders.get(name) is not known:
                 return False
             arrived = known is None
-            folder = self._arrive(name, status, now) if known is None else known
+            # When that arrived which was there at the start only the history knows, if there is one.
+            arrived_at = now if self.complete else None
+            folder = self._arrive(name, status, now, arrived_at) if known is None else known
             had_leases, had, last_used = folder.leases, (folder.mtime_ns, folder.ctime_ns), folder.last_used()
+            was_leaseless = folder.leaseless
             with self._counting(folder, now):
-                folder.mtime_ns, folder.ctime_ns = status.st_mtime_ns, status.st_ctime_ns
-                folder.unreadable = leases is None
-                if leases is not None:
-                    _set_leases(folder, leases)
+                if had != times_of(status):
+                    folder.mtime_ns, folder.ctime_ns = times_of(status)
+                folder.unreadable, folder.settled = leases is None, settled
+                if leases is not None and (leases.holding or leases.ended or folder.row in self._table.rare):
+                    folder.hold(leases)
             used = folder.last_used() != last_used
             self.version += used
         if arrived and folder.arrived_at is not None:
             self._listener.arrived(folder, folder.arrived_at)
         elif used and not arrived:
             self._listener.used(folder)
-        if arrived or had != (folder.mtime_ns, folder.ctime_ns) or (had_leases and not folder.leases):
-            self._watch.changed(folder, arrived=arrived)
+        elif had != (folder.mtime_ns, folder.ctime_ns) or was_leaseless != folder.leaseless:
+            self._listener.noted(folder)
+        released = had_leases > 0 and not folder.leases
+        if arrived or released or had != (folder.mtime_ns, folder.ctime_ns):
+            self._size_may_change(folder, arrived=arrived, released=released)
         return True
 
-    def _arrive(self, name: str, status: os.stat_result, now: float) -> Folder:
-        pinned = any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
-        # When that arrived which was there at the start only the history knows, if there is one.
-        arrived_at = now if self.complete else None
+    def _size_may_change(self, folder: Folder, *, arrived: bool, released: bool) -> None:
+        if released:
+            self._root.released(folder.name)
+        self._watch.changed(folder, arrived=arrived)
+
+    def _arrive(self, name: str, status: os.stat_result, now: float, arrived_at: float | None) -> Folder:
+        pinned = bool(self._pinned) and any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
-        self._table.seen[folder.row] = self._round
         self._folders[name] = folder
         self._await_age(folder, now)
         return folder
@@ -304,6 +300,7 @@ class Census:
         self.version += self._running.recount(folder, before)
 
     def _forget(self, folder: Folder) -> None:
+        self.gone_bytes += (folder.disk_bytes or 0) if folder.is_counted else 0
         before = folder.share
         self._table.drop(folder)
         self._running.recount(folder, before)
@@ -351,20 +348,28 @@ class Census:
                     """Only the time has."""
             return self._young.next_at()
 
-    def measured(self, folder: Folder, size: TreeSize) -> None:
-        """Take in the size of a folder."""
+    def measured(self, folder: Folder, size: TreeSize, at: float | None = None) -> None:
+        """Take in the size of a folder, whose measuring began at `at` (POSIX seconds), or just now.
+
+        What was written behind the walk counts as written after it; and of two that overlap the later one holds.
+        """
         now = self._clock.time()
         with self._lock:
-            if not folder.is_counted:
+            at = now if at is None else at
+            if not folder.is_counted or at < folder.measured_at <= now:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
+            if folder.may_have_grown and (folder.measured_at or folder.arrived_at is not None):
+                self.grown_bytes += max(0, size.disk_bytes - (folder.disk_bytes or 0))
             with self._counting(folder, now):
-                folder.measured(size, now, atime=self._root.spec.last_used == "atime")
+                folder.measured(size, at, atime=self._root.spec.last_used == "atime")
             self.version += 1
             used = last_used is not None and folder.last_used() != last_used
         if used:
             self._listener.used(folder)
+        else:
+            self._listener.noted(folder)
 
     def obstructed(self, folder: Folder, obstacle: str) -> None:
         """Something stands in the way of its eviction that no measuring finds."""
@@ -372,27 +377,50 @@ class Census:
             folder.obstacle = obstacle
             self.version += 1
 
-    def remember(self, name: str, inode: int, arrived_at: float | None, touched_at: float) -> bool:
-        """Take in what the history knows of a folder; False where no such folder is there, or another one.
+    # What was known before
 
-        Args:
-            name: Its name.
-            inode: That of its directory.
-            arrived_at: When it arrived, POSIX seconds; none where that is unknown.
-            touched_at: A last use that the filesystem doesn't know, POSIX seconds; 0 if there is none.
-        """
+    def recall(self, known: Present, status: os.stat_result) -> Folder | None:
+        """Take in what an earlier process knew of a folder; returns it where it is new here."""
+        now = self._clock.time()
+        with self._lock:
+            folder = self._folders.get(known.name)
+            if folder is None:
+                return self._adopt(known, status, now)
+            if folder.identity == (status.st_dev, status.st_ino):
+                with self._counting(folder, now):
+                    folder.recall(known, now)
+                self._await_age(folder, now)
+        return None
+
+    def _adopt(self, known: Present, status: os.stat_result, now: float) -> Folder:
+        folder = self._arrive(known.name, status, now, None)
+        table, row = self._table, folder.row
+        stands_still = (known.mtime_ns, known.ctime_ns) == (table.mtime_ns[row], table.ctime_ns[row])
+        table.settled[row] = stands_still and known.leaseless and self._root.patterns.shows_in_mtime
+        table.unreadable[row] = not table.settled[row]  # until it has been looked at
+        folder.recall(known, now)
+        folder.count(now)
+        self._running.recount(folder, None)
+        self._await_age(folder, now)
+        self.version += 1
+        return folder
+
+    def came(self, name: str, inode: int, at: float) -> bool:
+        """A folder came at that time, POSIX seconds, while nobody looked; False where it isn't there any more."""
         now = self._clock.time()
         with self._lock:
             folder = self._folders.get(name)
             if folder is None or folder.identity[1] != inode:
                 return False
             with self._counting(folder, now):
-                if arrived_at is not None:
-                    folder.arrived_at = min(arrived_at, now)
-                folder.touched_at = max(folder.touched_at, min(touched_at, now))
+                folder.arrived_at = min(at, now)
             self._await_age(folder, now)
             self.version += 1
         return True
+
+    def still(self) -> AbstractContextManager[object]:
+        """While this is entered nothing changes of what is known."""
+        return self._lock
 
     @contextlib.contextmanager
     def evicting(self, folder: Folder) -> Iterator[None]:
@@ -421,12 +449,3 @@ class Census:
         self._tracker.remove_source(self.source)
         for folder in self.folders():
             self._let_go(folder)
-
-
-def _set_leases(folder: Folder, leases: Leases) -> None:
-    folder.leases = len(leases.holding)
-    folder.beside = sum(not lease.inside for lease in leases.holding)
-    folder.stale_leases, folder.dead_leases = leases.stale, len(leases.ended)
-    times = [lease.mtime for lease in leases.holding]
-    folder.oldest_lease_at = min(times, default=None)
-    folder.lease_at = max([folder.lease_at, *times, *(ended.alive_at for ended in leases.ended)])

@@ -5,7 +5,7 @@ Descriptors only; what each figure means stands at `Folder`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from gcsidecar.cache.folders.table import NOTHING_RARE, Rare
 
@@ -23,19 +23,12 @@ class Figure(Generic[T]):
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
 
-    @overload
-    def __get__(self, folder: None, _owner: type) -> Figure[T]: ...
-    @overload
-    def __get__(self, folder: Folder, _owner: type) -> T: ...
-    def __get__(self, folder: Folder | None, _owner: type) -> Figure[T] | T:
-        return self if folder is None else self._read(folder)
+    def __get__(self, folder: Folder, _owner: type) -> T:
+        found: T = getattr(folder.table, self._name)[folder.row]
+        return found
 
     def __set__(self, folder: Folder, value: T) -> None:
         getattr(folder.table, self._name)[folder.row] = value
-
-    def _read(self, folder: Folder) -> T:
-        found: T = getattr(folder.table, self._name)[folder.row]
-        return found
 
 
 class Flag(Figure[bool]):
@@ -43,8 +36,8 @@ class Flag(Figure[bool]):
 
     __slots__ = ()
 
-    def _read(self, folder: Folder) -> bool:
-        return bool(super()._read(folder))
+    def __get__(self, folder: Folder, _owner: type) -> bool:
+        return bool(getattr(folder.table, self._name)[folder.row])
 
 
 class Optional(Figure[T | None]):
@@ -59,12 +52,12 @@ class Optional(Figure[T | None]):
     def __init__(self, unknown: T) -> None:
         self._unknown = unknown
 
+    def __get__(self, folder: Folder, _owner: type) -> T | None:
+        found: T = getattr(folder.table, self._name)[folder.row]
+        return None if found == self._unknown else found
+
     def __set__(self, folder: Folder, value: T | None) -> None:
         super().__set__(folder, self._unknown if value is None else value)
-
-    def _read(self, folder: Folder) -> T | None:
-        found = super()._read(folder)
-        return None if found == self._unknown else found
 
 
 class Sign(Figure[T]):
@@ -92,6 +85,10 @@ class Seldom(Figure[T]):
 
     __slots__ = ()
 
+    def __get__(self, folder: Folder, _owner: type) -> T:
+        found: T = getattr(folder.table.rare.get(folder.row, NOTHING_RARE), self._name)
+        return found
+
     def __set__(self, folder: Folder, value: T) -> None:
         rare = folder.table.rare
         if folder.row not in rare and value == getattr(NOTHING_RARE, self._name):
@@ -100,7 +97,3 @@ class Seldom(Figure[T]):
         setattr(own, self._name, value)
         if own == NOTHING_RARE:
             del rare[folder.row]
-
-    def _read(self, folder: Folder) -> T:
-        found: T = getattr(folder.table.rare.get(folder.row, NOTHING_RARE), self._name)
-        return found

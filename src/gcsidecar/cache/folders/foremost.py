@@ -41,9 +41,8 @@ class Foremost:
     def first(self, count: int) -> list[int]:
         """The rows with the least keys, in order; of equal ones any."""
         found = self._first(count)
-        if self._bound is not None and (len(found) < count or self._pool[found[-1]] > self._bound):
+        if count and self._bound is not None and (len(found) < count or self._pool[found[-1]] > self._bound):
             self._bound = None
-            self._pool = {}
             rows = heapq.nsmallest(self._size + 1, self._rows(), key=self._key)
             self._pool = {row: self._key(row) for row in rows}
             self._keep(rows)

@@ -26,6 +26,9 @@ class Watch(Protocol):
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """A folder arrived, lost its last lease or has new entries: its size may have changed."""
 
+    def wanted(self, name: str) -> None:
+        """Somebody waits for the size of a folder, or of what lies apart, by its path in the root."""
+
 
 class _NoWatch:
     def add(self, _name: str, /) -> bool:
@@ -39,6 +42,9 @@ class _NoWatch:
         """Nothing is watched."""
 
     def changed(self, folder: Folder, *, arrived: bool) -> None:
+        """Nothing is measured."""
+
+    def wanted(self, name: str) -> None:
         """Nothing is measured."""
 
 
@@ -56,6 +62,9 @@ class Listener(Protocol):
 
     def used(self, folder: Folder) -> None:
         """A folder's last use has moved."""
+
+    def noted(self, folder: Folder) -> None:
+        """What is known of a folder has changed, but not its last use."""
 
     def departed(self, folder: Folder, *, evicted: bool) -> None:
         """A folder is gone: by us, or by others."""

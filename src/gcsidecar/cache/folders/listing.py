@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from fnmatch import translate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.syscalls import open_beneath
@@ -25,8 +24,7 @@ _NEVER = frozenset({STATE_DIRECTORY, "lost+found"})
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A folder as it was listed."""
 
     name: str
@@ -70,14 +68,15 @@ class FolderGlob:
 
     def _list(self, fd: int, above: str, level: int, entering: Callable[[str], None]) -> Iterator[Found]:
         last = level == len(self._levels) - 1
+        fits, is_beside = self._fits, self._patterns.is_beside
         with entries_of(fd) as entries:
             for entry in entries:
-                if not self._fits(entry.name, level) or not entry.is_dir(follow_symlinks=False):
+                if not fits(entry.name, level) or not entry.is_dir(follow_symlinks=False):
                     continue
-                name = above + entry.name
+                name = above + entry.name if above else entry.name  # one object, not two, where there are very many
                 if not last:
                     yield from self._below(fd, name, level, entering)
-                elif not self._patterns.is_beside(name):
+                elif not is_beside(name):
                     try:
                         yield Found(name, entry.stat(follow_symlinks=False))
                     except FileNotFoundError:

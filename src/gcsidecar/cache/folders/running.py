@@ -9,7 +9,6 @@ import heapq
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.folders.foremost import SIZE, Foremost
-from gcsidecar.cache.folders.table import NO_STATE
 from gcsidecar.cache.folders.tally import RootTally, Totals
 
 if TYPE_CHECKING:
@@ -90,8 +89,7 @@ class RunningTally:
         return [row for row in self._rows() if self._table.measured_at[row]]
 
     def _leased_rows(self) -> list[int]:
-        rare, state = self._table.rare, self._table.state
-        return [row for row, its in list(rare.items()) if its.oldest_lease_at is not None and state[row] != NO_STATE]
+        return [folder.row for folder in self._table.rare_folders() if folder.oldest_lease_at is not None]
 
 
 def _lease_at(table: Table, row: int) -> float | None:

@@ -15,12 +15,27 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.folder import Folder, Home
+    from gcsidecar.cache.history.records import Present
 
 # Where a column has no None.
 UNKNOWN_TIME = -math.inf
 UNKNOWN_SIZE = -1
+_MOST_NS = 2**63 - 1
 # What a folder counts as that counts as nothing (any more).
 NO_STATE = 0
+# So many rows are added at a time.
+CHUNK = 256
+
+
+def times_of(status: os.stat_result) -> tuple[int, int]:
+    """The mtime and the ctime of a directory in nanoseconds, as a column can have them: up to the year 2262.
+
+    Whoever may write to a folder may give it any mtime, and some filesystems keep it.
+    """
+    mtime_ns, ctime_ns = status.st_mtime_ns, status.st_ctime_ns
+    if -_MOST_NS <= mtime_ns <= _MOST_NS and -_MOST_NS <= ctime_ns <= _MOST_NS:
+        return mtime_ns, ctime_ns
+    return max(-_MOST_NS, min(mtime_ns, _MOST_NS)), max(-_MOST_NS, min(ctime_ns, _MOST_NS))
 
 
 @dataclass(slots=True)
@@ -52,7 +67,6 @@ class Table:
     Attributes:
         used_at: When each was last used, to be sorted by; infinity for those that are gone.
         state: What each counts as in the totals: the place of its `State`, from 1; `NO_STATE` if it is gone.
-        seen: The number of the reconcile that saw it last, modulo 256.
         rare: By row.
     """
 
@@ -71,30 +85,45 @@ class Table:
         self.measured_at = array("d")
         self.pinned = array("b")
         self.unreadable = array("b")
+        self.settled = array("b")
         self.evicting = array("b")
         self.state = array("B")
-        self.seen = array("B")
+        self._seen = array("B")
+        self._round = 0
         self.rare: dict[int, Rare] = {}
         self._folders: list[Folder | None] = []
         self._free: deque[int] = deque()
 
     def take_row(self, status: os.stat_result, *, pinned: bool, arrived_at: float | None) -> int:
         """A row for a folder that is new here."""
-        try:
-            row = self._free.pop()
-        except IndexError:
-            row = self._new_row()
+        if not self._free:
+            self._grow()
+        row = self._free.popleft()
         self.inode[row] = status.st_ino
-        self.mtime_ns[row], self.ctime_ns[row] = status.st_mtime_ns, status.st_ctime_ns
+        self.mtime_ns[row], self.ctime_ns[row] = times_of(status)
         self.arrived_at[row] = UNKNOWN_TIME if arrived_at is None else arrived_at
         self.touched_at[row] = self.inner_at[row] = self.lease_at[row] = self.measured_at[row] = 0.0
         self.disk_bytes[row], self.inodes[row] = UNKNOWN_SIZE, 0
-        self.pinned[row], self.unreadable[row], self.evicting[row] = pinned, False, False
-        self.state[row], self.seen[row] = NO_STATE, 0
+        self.pinned[row], self.unreadable[row], self.settled[row], self.evicting[row] = pinned, False, False, False
+        self.state[row], self._seen[row] = NO_STATE, self._round
         if status.st_dev != self.device:
             self.rare[row] = Rare(device=status.st_dev)
         self.note_use(row)
         return row
+
+    def recall(self, row: int, known: Present, now: float) -> bool:
+        """Take in what was known of a folder before; whether its size was."""
+        if known.arrived_at is not None:
+            self.arrived_at[row] = min(known.arrived_at, now)
+        self.touched_at[row] = max(self.touched_at[row], min(known.touched_at, now))
+        size = known.disk_bytes
+        # One that was measured in the future has an age that nobody knows.
+        is_taken = size is not None and self.disk_bytes[row] == UNKNOWN_SIZE and 0 < known.measured_at <= now
+        if size is not None and is_taken:
+            self.disk_bytes[row], self.inodes[row] = size, known.inodes
+            self.inner_at[row], self.measured_at[row] = known.inner_at, known.measured_at
+        self.note_use(row)
+        return is_taken
 
     def free_row(self, row: int) -> None:
         """Nobody can reach it any more; called from any thread, whatever lock it holds."""
@@ -119,6 +148,22 @@ class Table:
         """All that count, in no particular order."""
         return [folder for folder in self._folders if folder is not None]
 
+    def begin_round(self) -> None:
+        """Nothing has been seen so far, but for what arrives from now on."""
+        self._round = (self._round + 1) % 256
+
+    def see(self, row: int) -> None:
+        """It is there."""
+        self._seen[row] = self._round
+
+    def not_seen(self) -> list[Folder]:
+        """Those that were not seen in this round."""
+        return [folder for folder in self.folders() if self._seen[folder.row] != self._round]
+
+    def rare_folders(self) -> list[Folder]:
+        """Those that have what few have: leases, among others."""
+        return [folder for row in list(self.rare) if (folder := self._folders[row]) is not None]
+
     def note_use(self, row: int) -> None:
         """One of the signs of its use has changed."""
         self.used_at[row] = self.last_used(row)
@@ -141,19 +186,26 @@ class Table:
     def stands_still(self, row: int, status: os.stat_result) -> bool:
         """Whether it is the directory that was known, with the same entries, and its leases could be read."""
         return (
-            self.mtime_ns[row] == status.st_mtime_ns
-            and self.ctime_ns[row] == status.st_ctime_ns
+            (self.mtime_ns[row], self.ctime_ns[row]) == times_of(status)
             and self.inode[row] == status.st_ino
             and status.st_dev == self.device_of(row)
             and not self.unreadable[row]
         )
 
-    def _new_row(self) -> int:
-        for column in (self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes):
-            column.append(0)
-        for times in (self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.used_at, self.measured_at):
-            times.append(0.0)
-        for flags in (self.pinned, self.unreadable, self.evicting, self.state, self.seen):
-            flags.append(0)
-        self._folders.append(None)
-        return len(self._folders) - 1
+    def may_have_grown(self, row: int) -> bool:
+        """Whether it may take more than is known: it is in use, was never measured, or has changed since."""
+        if self.disk_bytes[row] < 0 or self.mtime_ns[row] / 1e9 > self.measured_at[row]:
+            return True
+        return bool(self.rare.get(row, NOTHING_RARE).leases)
+
+    def _grow(self) -> None:
+        first = len(self._folders)
+        for column in (
+            *(self.inode, self.mtime_ns, self.ctime_ns, self.disk_bytes, self.inodes),
+            *(self.arrived_at, self.touched_at, self.inner_at, self.lease_at, self.measured_at),
+            *(self.pinned, self.unreadable, self.settled, self.evicting, self.state, self._seen),
+        ):
+            column.frombytes(bytes(column.itemsize * CHUNK))
+        self.used_at.extend([math.inf] * CHUNK)
+        self._folders.extend([None] * CHUNK)
+        self._free.extend(range(first, first + CHUNK))

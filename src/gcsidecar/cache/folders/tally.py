@@ -54,7 +54,7 @@ class RootTally:
         dead_leases: Lease files that hold no longer, and could not be removed.
         oldest_lease_at: When the oldest lease was last touched, POSIX seconds; none without leases.
         top: The largest folders, largest first, at most `top_folders`.
-        own_bytes: What `.gcsidecar/` itself takes.
+        own_bytes: What `.gcsidecar/` takes, with what lies in it.
         oldest_measured_at: Of the folders whose size is known, when that with the oldest was measured, POSIX seconds;
             none where no size is known.
     """

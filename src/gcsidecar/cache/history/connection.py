@@ -66,7 +66,12 @@ def connect(directory_fd: int, file_fd: int, limits: Limits) -> sqlite3.Connecti
         tables = int(_value(connection, "SELECT count(*) FROM sqlite_master"))
         _expect_open(directory_fd, NAME + WAL, os.stat(NAME + WAL, dir_fd=directory_fd, follow_symlinks=False), -1)
         _expect_ours(connection, version, tables)
-        _migrate(connection, version)
+        try:
+            bring_up_to_date(connection)
+        except sqlite3.OperationalError as error:
+            # On a full disk what an older file knows can still be read.
+            if not version or _meaning(error) is not HistoryFullError:
+                raise
         _expect_whole(connection)
         if is_synced:
             os.fsync(file_fd)
@@ -166,7 +171,9 @@ def _expect_ours(connection: sqlite3.Connection, version: int, tables: int) -> N
         raise HistoryDamagedError(f"{NAME} has other tables than ours")
 
 
-def _migrate(connection: sqlite3.Connection, version: int) -> None:
+def bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make the tables those of this version; nothing is done where they are."""
+    version = int(_value(connection, "PRAGMA user_version"))
     if version == VERSION:
         return
     with transaction(connection):

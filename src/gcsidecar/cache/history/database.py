@@ -6,26 +6,32 @@ Used by one thread. It decides nothing about folders; `connection.py` sees to it
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
-from gcsidecar.cache.errors import HistoryDamagedError, HistoryLostError
-from gcsidecar.cache.history.connection import close, connect, judged, transaction
+from gcsidecar.cache.errors import HistoryLostError
+from gcsidecar.cache.history import values
+from gcsidecar.cache.history.connection import bring_up_to_date, close, connect, judged, transaction
 from gcsidecar.cache.history.file import NAME, is_in_place, keep_place_of_log, open_file
-from gcsidecar.cache.history.limits import BATCH
+from gcsidecar.cache.history.presence import Presence
 from gcsidecar.cache.history.pruning import NoRoomError, Pruning
 from gcsidecar.cache.history.records import Arrival, Departure, Evicted, How, Present, Record, Use
 from gcsidecar.gc.pressure import Resource
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
+    from gcsidecar.cache.history.basis import Basis
     from gcsidecar.cache.history.limits import Limits
     from gcsidecar.cache.regrets import Regret
 
-_MAX_INT, _WRAP = 1 << 63, 1 << 64
+_T = TypeVar("_T")
+# Of what is gone only the size is of interest still, and how old it is.
+_DEPART = (
+    "UPDATE folders SET departed_at = ?, departure = ?, disk_bytes = coalesce(?, disk_bytes), mtime_ns = NULL,"
+    " ctime_ns = NULL, leaseless = NULL, inner_at = NULL, obstacle = NULL, basis = NULL WHERE id = ?"
+)
 
 
 class Database:
@@ -34,6 +40,7 @@ class Database:
     Args:
         directory_fd: `.gcsidecar/`.
         limits: Its bounds.
+        basis: On which folders are looked at and measured now.
         now: When this recording begins, POSIX seconds.
 
     Attributes:
@@ -41,7 +48,7 @@ class Database:
         settled: Whether an earlier recording, or this one, has seen all folders: then what isn't in it is new.
     """
 
-    def __init__(self, directory_fd: int, limits: Limits, now: float) -> None:
+    def __init__(self, directory_fd: int, limits: Limits, basis: Basis, now: float) -> None:
         self._directory_fd, self._refused = directory_fd, 0
         with contextlib.ExitStack() as undo:
             self._file_fd = open_file(directory_fd)
@@ -50,6 +57,7 @@ class Database:
             undo.callback(close, self._connection)
             with judged():
                 self._pruning = Pruning(self._connection, limits)
+                self._presence = Presence(self._connection, basis)
                 self.is_empty = not self._pruning.folders
                 self.settled = self._value("SELECT count(*) FROM recordings WHERE settled_at IS NOT NULL") > 0
             self._opened = undo.pop_all()
@@ -87,19 +95,17 @@ class Database:
     # What is asked
 
     def present(self) -> Iterator[list[Present]]:
-        """The folders that were there, some at a time; what is asked of others between is allowed to change them."""
-        last = 0
-        while True:
-            with judged():
-                rows = self._connection.execute(
-                    "SELECT id, name, inode, arrived_at, touched_at FROM folders"
-                    " WHERE departed_at IS NULL AND id > ? ORDER BY id LIMIT ?",
-                    (last, BATCH),
-                ).fetchall()
-            if not rows:
-                return
-            last = rows[-1][0]
-            yield [_present(*row) for row in rows]
+        """What is known of the folders that were there, some at a time."""
+        return _judged(self._presence.all())
+
+    def names(self) -> Iterator[list[tuple[str, int]]]:
+        """Their names and inodes only."""
+        return _judged(self._presence.names())
+
+    def missing(self, folders: Collection[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of some folders, by name and inode, that it doesn't know; a batch of them at most."""
+        with judged():
+            return self._presence.missing(folders)
 
     def evicted_since(self, at: float, most: int) -> list[tuple[str, float, int]]:
         """What was evicted and hasn't come back: name, when, and the bytes it took; the last `most`, oldest first."""
@@ -109,7 +115,10 @@ class Database:
                 " WHERE departed_at >= ? AND departure = ? AND returned_at IS NULL ORDER BY departed_at DESC LIMIT ?",
                 (at, How.EVICTED, most),
             ).fetchall()
-        return [(_name(name), _time(at), _number(disk_bytes or 0)) for name, at, disk_bytes in reversed(rows)]
+        return [
+            (values.name(name), values.time(at), values.number(disk_bytes or 0))
+            for name, at, disk_bytes in reversed(rows)
+        ]
 
     # Each kind of record
 
@@ -143,6 +152,8 @@ class Database:
             self._write_arrival(record)
         elif isinstance(record, Departure):
             self._write_departure(record)
+        elif isinstance(record, Present):
+            self._refused += not self._presence.write(record, self._pruning)
         elif isinstance(record, Evicted):
             self._write_eviction(record)
         else:
@@ -151,16 +162,14 @@ class Database:
     def _write_arrival(self, arrival: Arrival) -> None:
         """Once more changes nothing, save that what was not known may be now."""
         known = self._present_row(arrival.name)
-        if known is not None and known[1] == _signed(arrival.inode):
+        if known is not None and known[1] == values.signed(arrival.inode):
             if arrival.at is not None:
                 self._execute("UPDATE folders SET arrived_at = ? WHERE id = ?", (arrival.at, known[0]))
             return
         if known is not None:
-            self._execute(
-                "UPDATE folders SET departed_at = ?, departure = ? WHERE id = ?",
-                (self._began_at if arrival.at is None else arrival.at, How.MISSED, known[0]),
-            )
-            self._pruning.departed(os.fsencode(arrival.name))
+            at = self._began_at if arrival.at is None else arrival.at
+            self._execute(_DEPART, (at, How.MISSED, None, known[0]))
+            self._pruning.departed(os.fsencode(arrival.name), known=bool(known[2]))
         if self._pruning.arrived(os.fsencode(arrival.name)):
             self._add_folder(arrival.name, arrival.inode, arrival.at)
         else:
@@ -168,32 +177,32 @@ class Database:
 
     def _write_use(self, use: Use) -> None:
         row = self._present_row(use.name)
-        if row is None or row[1] != _signed(use.inode):
+        if row is None or row[1] != values.signed(use.inode):
             return
-        values = (row[0], use.at, use.disk_bytes, use.leases)
-        self._execute("INSERT INTO uses (folder, at, disk_bytes, leases) VALUES (?, ?, ?, ?)", values)
+        columns = (row[0], use.at, use.disk_bytes, use.leases)
+        self._execute("INSERT INTO uses (folder, at, disk_bytes, leases) VALUES (?, ?, ?, ?)", columns)
         self._pruning.uses += 1
-        if use.touched_at is not None:
-            self._execute("UPDATE folders SET touched_at = ? WHERE id = ?", (use.touched_at, row[0]))
 
     def _write_departure(self, gone: Departure) -> None:
         row = self._present_row(gone.name)
-        if row is not None and row[1] == _signed(gone.inode):
+        if row is not None and row[1] == values.signed(gone.inode):
             folder = row[0]
-            self._pruning.departed(os.fsencode(gone.name))
+            self._pruning.departed(os.fsencode(gone.name), known=bool(row[2]))
         else:
-            folder = self._missed_row(gone) or self._add_gone(gone)
-        self._execute(
-            "UPDATE folders SET departed_at = ?, departure = ?, disk_bytes = ? WHERE id = ?",
-            (gone.at, gone.how, gone.disk_bytes, folder),
-        )
+            folder = self._gone_row(gone) or self._add_gone(gone)
+        self._execute(_DEPART, (gone.at, gone.how, gone.disk_bytes, folder))
 
-    def _missed_row(self, gone: Departure) -> int:
-        """Its row, where stock was taken between its departure and now; else 0."""
+    def _gone_row(self, gone: Departure) -> int:
+        """Its row, where stock was taken between its departure and now, or where this is written again; else 0."""
         return self._value(
-            "SELECT id FROM folders WHERE name = ? AND inode = ? AND arrived_at IS ? AND departure = ?"
-            " ORDER BY id DESC LIMIT 1",
-            (os.fsencode(gone.name), _signed(gone.inode), gone.arrived_at, How.MISSED),
+            "SELECT id FROM folders WHERE name = ? AND inode = ? AND"
+            " ((departure = ? AND arrived_at IS ?) OR (departure = ? AND departed_at = ?)) ORDER BY id DESC LIMIT 1",
+            (
+                os.fsencode(gone.name),
+                values.signed(gone.inode),
+                *(How.MISSED, gone.arrived_at),
+                *(gone.how, gone.at),
+            ),
         )
 
     def _add_gone(self, gone: Departure) -> int:
@@ -205,7 +214,7 @@ class Database:
         done, sizes = evicted.eviction, evicted.eviction.expected
         folder = self._value(
             "SELECT id FROM folders WHERE name = ? AND inode = ? AND departure = ? ORDER BY id DESC LIMIT 1",
-            (os.fsencode(done.key), _signed(evicted.inode), How.EVICTED),
+            (os.fsencode(done.key), values.signed(evicted.inode), How.EVICTED),
         )
         if not folder:
             return
@@ -223,11 +232,12 @@ class Database:
                 int(done.clamped),
             ),
         )
+        self._execute("DELETE FROM wants WHERE folder = ?", (folder,))  # this may be written again
         for want in done.wants:
             held, found = want.threshold, want.measurement
-            values = (folder, held.resource.value, held.group, found.at, found.capacity, found.free)
+            columns = (folder, held.resource.value, held.group, found.at, found.capacity, found.free)
             levels = (held.trigger, held.target, want.deficit)
-            self._execute("INSERT INTO wants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*values, *levels))
+            self._execute("INSERT INTO wants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*columns, *levels))
 
     def _write_regret(self, regret: Regret) -> None:
         self._execute(
@@ -239,19 +249,23 @@ class Database:
     # How
 
     def _begin(self) -> None:
-        """A row for this recording."""
+        """A row for this recording, and one for its basis."""
+        bring_up_to_date(self._connection)
+        self._presence.begin()
         if not self._recording:
             row = self._execute("INSERT INTO recordings (began_at) VALUES (?)", (self._began_at,))
             self._recording = row.lastrowid or 0
             self._pruning.forget_recordings(self._recording)
 
     def _add_folder(self, name: str, inode: int, arrived_at: float | None) -> int:
-        values = (os.fsencode(name), _signed(inode), arrived_at)
-        return self._execute("INSERT INTO folders (name, inode, arrived_at) VALUES (?, ?, ?)", values).lastrowid or 0
+        columns = (os.fsencode(name), values.signed(inode), arrived_at)
+        return self._execute("INSERT INTO folders (name, inode, arrived_at) VALUES (?, ?, ?)", columns).lastrowid or 0
 
-    def _present_row(self, name: str) -> tuple[int, int] | None:
-        row: tuple[int, int] | None = self._connection.execute(
-            "SELECT id, inode FROM folders WHERE name = ? AND departed_at IS NULL", (os.fsencode(name),)
+    def _present_row(self, name: str) -> tuple[int, int, int] | None:
+        """Its number, its inode, and whether its times are known."""
+        row: tuple[int, int, int] | None = self._connection.execute(
+            "SELECT id, inode, ctime_ns IS NOT NULL FROM folders WHERE name = ? AND departed_at IS NULL",
+            (os.fsencode(name),),
         ).fetchone()
         return row
 
@@ -268,30 +282,11 @@ class Database:
             raise HistoryLostError(f"{NAME} was deleted or replaced")
 
 
-def _signed(number: int) -> int:
-    """As sqlite can store it: some filesystems' inode numbers have all 64 bits."""
-    return number - _WRAP if number >= _MAX_INT else number
-
-
-def _present(number: object, name: object, inode: object, arrived_at: object, touched_at: object) -> Present:
-    arrived = None if arrived_at is None else _time(arrived_at)
-    return Present(_number(number), _name(name), _number(inode) % _WRAP, arrived, _time(touched_at or 0.0))
-
-
-def _name(value: object) -> str:
-    if isinstance(value, bytes):
-        return os.fsdecode(value)
-    raise HistoryDamagedError(f"{NAME} has a name that is none")
-
-
-def _time(value: object) -> float:
-    """POSIX seconds; sqlite stores what has no fraction as it likes."""
-    if isinstance(value, float | int) and math.isfinite(value):
-        return float(value)
-    raise HistoryDamagedError(f"{NAME} has a time that is none")
-
-
-def _number(value: object) -> int:
-    if isinstance(value, int):
-        return value
-    raise HistoryDamagedError(f"{NAME} has a number that is none")
+def _judged(batches: Iterator[_T]) -> Iterator[_T]:
+    """The same, with errors of sqlite's saying what they mean for the file."""
+    while True:
+        with judged():
+            batch = next(batches, None)
+        if batch is None:
+            return
+        yield batch

@@ -13,6 +13,7 @@ import stat
 import struct
 
 from gcsidecar.cache.errors import HistoryDamagedError, HistoryUnavailableError
+from gcsidecar.contract import STATE_DIRECTORY
 
 NAME = "history.sqlite"
 DAMAGED = f"{NAME}.damaged"
@@ -117,6 +118,14 @@ def is_there(directory_fd: int) -> bool:
     """Whether something has been recorded before, by its name and size alone."""
     try:
         return os.stat(NAME, dir_fd=directory_fd, follow_symlinks=False).st_size > 0
+    except OSError:
+        return False
+
+
+def is_there_beneath(root_fd: int) -> bool:
+    """The same, for a root whose `.gcsidecar/` isn't open yet."""
+    try:
+        return os.stat(f"{STATE_DIRECTORY}/{NAME}", dir_fd=root_fd, follow_symlinks=False).st_size > 0
     except OSError:
         return False
 

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 PAGE_BYTES = 4096
 # So many records are one transaction: it is over soon, and changes no more pages than the log may take.
 BATCH = 256
+# What is known of a folder now lies anywhere among them, and makes its row longer, which may split a page.
+SCATTERED_BATCH = 64
 # Never more than this share of what there is, but room for the tables themselves and a few hundred rows.
 CAPACITY_SHARE = 0.01
 LEAST_BYTES = 256 * 1024
 # What the write-ahead log may take: a change to one page takes a page there, until it is copied into the database.
-_WAL_MOST_BYTES, _WAL_SHARE = 2 << 20, 0.625
+WAL_MOST_BYTES, _WAL_SHARE = 2 << 20, 0.625
 _WAL_FRAME_BYTES = PAGE_BYTES + 24
 _CHECKPOINT_SHARE = 1 / 6
 # Above this share of its pages the database is pruned, and so many pages short of all a transaction ends early.
@@ -42,7 +44,7 @@ class Limits:
 
     @property
     def _wal_bytes(self) -> int:
-        return min(int(self.bytes * _WAL_SHARE), _WAL_MOST_BYTES)
+        return min(int(self.bytes * _WAL_SHARE), WAL_MOST_BYTES)
 
     @property
     def pages(self) -> int:
@@ -77,3 +79,7 @@ class Limits:
 def row_bytes(name: bytes) -> int:
     """What the row of a folder that is there takes, about, with its place in the index by name."""
     return 2 * len(name) + 48
+
+
+# What is known of it besides: times, size and age.
+KNOWN_BYTES = 56

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.history.connection import transaction
-from gcsidecar.cache.history.limits import row_bytes
+from gcsidecar.cache.history.limits import KNOWN_BYTES, row_bytes
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 
 # So many folders, or uses, go at once at most: as little as a transaction of new records changes.
 _FOLDERS, _USES = 64, 1024
+# The version of the tables from which on more is known of a folder that is there than that it is.
+_KNOWN_SINCE = 2
 # A row for each start.
 _RECORDINGS = 1000
 
-_PRESENT_NAMES = "SELECT sum(length(name)) FROM folders WHERE departed_at IS NULL"
+_PRESENT = "SELECT count(*), sum(length(name)), {known} FROM folders WHERE departed_at IS NULL"
 _OLDEST_USES = "DELETE FROM uses WHERE rowid IN (SELECT rowid FROM uses ORDER BY rowid LIMIT ?)"
 _OLDEST_GONE = "SELECT id FROM folders WHERE departed_at IS NOT NULL ORDER BY departed_at, id LIMIT ?"
 _ALL_OF_A_FOLDER = (
@@ -60,8 +62,9 @@ class Pruning:
         self.folders = self._value("SELECT count(*) FROM folders")
         self.gone = self._value("SELECT count(*) FROM folders WHERE departed_at IS NOT NULL")
         self.uses = self._value("SELECT count(*) FROM uses")
-        present, names_bytes = self.folders - self.gone, self._value(_PRESENT_NAMES)
-        self.present_bytes = 2 * names_bytes + present * row_bytes(b"")
+        known = "count(ctime_ns)" if self._value("PRAGMA user_version") >= _KNOWN_SINCE else "0"
+        present, names_bytes, known_rows = self._connection.execute(_PRESENT.format(known=known)).fetchone()
+        self.present_bytes = 2 * (names_bytes or 0) + present * row_bytes(b"") + known_rows * KNOWN_BYTES
 
     def arrived(self, name: bytes) -> bool:
         """Count one more folder that is there; False where there is no room for it beside others that are."""
@@ -74,10 +77,17 @@ class Pruning:
         self.present_bytes += more_bytes
         return True
 
-    def departed(self, name: bytes) -> None:
-        """Count one less."""
+    def became_known(self) -> bool:
+        """Count that more is known of one that is there; False where there is no room for that."""
+        if self.present_bytes + KNOWN_BYTES > self._limits.present_bytes:
+            return False
+        self.present_bytes += KNOWN_BYTES
+        return True
+
+    def departed(self, name: bytes, *, known: bool) -> None:
+        """Count one less, of which more was known, or not."""
         self.gone += 1
-        self.present_bytes -= row_bytes(name)
+        self.present_bytes -= row_bytes(name) + known * KNOWN_BYTES
 
     def expect_room(self) -> None:
         """See that the transaction under way may go on.

@@ -1,4 +1,4 @@
-"""What is recorded of one folder: it arrived, was used, was evicted, is gone, or has come back.
+"""What is recorded of one folder: it arrived, was used, was evicted, is gone or came back; and what is known of it.
 
 Values only, made where it happens and written later by another thread.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from gcsidecar.cache.regrets import Regret
 
@@ -40,7 +40,6 @@ class Use:
         at: To when, POSIX seconds.
         disk_bytes: What it took when it was last measured, none if never.
         leases: How many held it when that was seen.
-        touched_at: A last use that the filesystem doesn't know, POSIX seconds, or none.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Use:
     at: float
     disk_bytes: int | None
     leases: int
-    touched_at: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,21 +69,34 @@ class Evicted:
     inode: int
 
 
-@dataclass(frozen=True, slots=True)
-class Present:
-    """A folder that was there when the history was last written.
+class Present(NamedTuple):
+    """A folder that is there, and what is known of it: now, or when that was last written. There may be 100,000.
 
     Attributes:
-        number: Its row.
+        name: Its path relative to the root.
+        inode: Of its directory.
         arrived_at: When it arrived, POSIX seconds; none where that is unknown.
         touched_at: A last use that the filesystem doesn't know, POSIX seconds; 0 if there is none.
+        mtime_ns: Of its directory, as of the last look inside, and its ctime; none where nobody looked.
+        leaseless: Whether that look found no lease of any kind, when these times had been standing for a while.
+        disk_bytes: Its size, none where it was not measured; `inodes` likewise.
+        inner_at: The newest use of a file inside, as of that measuring.
+        measured_at: When that was, POSIX seconds; 0 if never.
+        obstacle: For what it can't be deleted whole, as of that measuring.
     """
 
-    number: int
     name: str
     inode: int
     arrived_at: float | None
     touched_at: float
+    mtime_ns: int | None = None
+    ctime_ns: int | None = None
+    leaseless: bool = False
+    disk_bytes: int | None = None
+    inodes: int = 0
+    inner_at: float = 0.0
+    measured_at: float = 0.0
+    obstacle: str | None = None
 
 
-Record: TypeAlias = Arrival | Use | Departure | Evicted | Regret
+Record: TypeAlias = Arrival | Use | Departure | Evicted | Regret | Present

@@ -63,5 +63,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 )""",
         "CREATE INDEX wants_of_folder ON wants (folder)",
     ),
+    (
+        """CREATE TABLE bases (
+  id INTEGER PRIMARY KEY,
+  lease_files TEXT NOT NULL,
+  last_used TEXT NOT NULL,
+  rights TEXT NOT NULL
+)""",
+        "ALTER TABLE folders ADD COLUMN mtime_ns INTEGER",
+        "ALTER TABLE folders ADD COLUMN ctime_ns INTEGER",
+        "ALTER TABLE folders ADD COLUMN leaseless INTEGER",
+        "ALTER TABLE folders ADD COLUMN inodes INTEGER",
+        "ALTER TABLE folders ADD COLUMN inner_at REAL",
+        "ALTER TABLE folders ADD COLUMN measured_at REAL",
+        "ALTER TABLE folders ADD COLUMN obstacle BLOB",
+        "ALTER TABLE folders ADD COLUMN basis INTEGER",
+    ),
 )
 VERSION = len(MIGRATIONS)

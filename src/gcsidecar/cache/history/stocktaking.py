@@ -1,7 +1,7 @@
 """Stocktaking: what the history knew of a root's folders, compared with those that are there.
 
 After it the census knows when each arrived, and the history what came and went while nobody looked. Both are walked in
-small parts; no list of all arrivals is ever made.
+small parts; no list of all folders is ever made.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def take_stock(database: Database, census: Census, returned: Callable[[str, float], None], now: float) -> None:
-    """Bring history and census in line.
+    """Bring history and census in line; the census has been told already what was known of each folder.
 
     Args:
         database: What was known.
@@ -32,25 +32,42 @@ def take_stock(database: Database, census: Census, returned: Callable[[str, floa
         HistoryError: The history can't be read or written.
         OSError: As that.
     """
-    new = {folder.name for folder in census.folders()}
-    some_are_gone = False
-    for known in database.present():
-        for one in known:
-            if census.remember(one.name, one.inode, one.arrived_at, one.touched_at):
-                new.discard(one.name)
-            else:
-                some_are_gone = True
-    if database.settled:
-        for name in new:
-            _arrived_unseen(census, name, returned)
+    matched, some_are_gone = _compare(database, census)
+    some_are_new = matched < census.count
+    if some_are_new and database.settled:
+        for new in _new(database, census):
+            for name, _ in new:
+                _arrived_unseen(census, name, returned)
     # From here on it is only written: on a full disk all that decisions need is known by now.
     if some_are_gone:
         _write_departures(database, census, now)
-    arrivals = _arrivals(census, new)
-    while batch := list(itertools.islice(arrivals, BATCH)):
-        database.write(batch)
+    if some_are_new:
+        for new in _new(database, census):
+            database.write([arrival for name, _ in new if (arrival := _arrival(census, name)) is not None])
     if census.complete:
         database.settle(now)
+
+
+def _compare(database: Database, census: Census) -> tuple[int, bool]:
+    """How many of those that were known are there, and whether some are not."""
+    known = matched = 0
+    for some in database.names():
+        known += len(some)
+        matched += sum(_is_there(census, name, inode) for name, inode in some)
+    return matched, matched < known
+
+
+def _is_there(census: Census, name: str, inode: int) -> bool:
+    folder = census.get(name)
+    return folder is not None and folder.identity[1] == inode
+
+
+def _new(database: Database, census: Census) -> Iterator[list[tuple[str, int]]]:
+    """Names and inodes of folders that are there and not in the history, some at a time."""
+    there = ((folder.name, folder.identity[1]) for folder in census.folders())
+    while some := list(itertools.islice(there, BATCH)):
+        if new := database.missing(some):
+            yield new
 
 
 def _arrived_unseen(census: Census, name: str, returned: Callable[[str, float], None]) -> None:
@@ -59,21 +76,18 @@ def _arrived_unseen(census: Census, name: str, returned: Callable[[str, float], 
     if folder is None or folder.arrived_at is not None:
         return
     changed_at = folder.ctime_ns / 1e9
-    if census.remember(name, folder.identity[1], changed_at, 0.0):
+    if census.came(name, folder.identity[1], changed_at):
         returned(name, changed_at)
 
 
 def _write_departures(database: Database, census: Census, now: float) -> None:
-    for known in database.present():
-        found = [(one, census.get(one.name)) for one in known]
-        gone = [one for one, folder in found if folder is None or folder.identity[1] != one.inode]
+    for known in database.names():
+        gone = [(name, inode) for name, inode in known if not _is_there(census, name, inode)]
         # A census that is being closed forgets its folders; while this is still so, it knew them all just now.
         if gone and census.complete:
-            database.write([Departure(one.name, one.inode, now, How.MISSED) for one in gone])
+            database.write([Departure(name, inode, now, How.MISSED) for name, inode in gone])
 
 
-def _arrivals(census: Census, names: set[str]) -> Iterator[Arrival]:
-    for name in names:
-        folder = census.get(name)
-        if folder is not None:
-            yield Arrival(name, folder.identity[1], folder.arrived_at)
+def _arrival(census: Census, name: str) -> Arrival | None:
+    folder = census.get(name)
+    return None if folder is None else Arrival(name, folder.identity[1], folder.arrived_at)

@@ -11,16 +11,12 @@ from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.globs import compiled, directories, is_wild, literal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
 
-def by_parent(folders: Collection[str]) -> dict[str, set[str]]:
-    """The last components of folders' names, by what stands above them."""
-    found: dict[str, set[str]] = {}
-    for folder in folders:
-        parent, _, base = folder.rpartition("/")
-        found.setdefault(parent, set()).add(base)
-    return found
+def parents_of(folders: Iterable[str]) -> set[str]:
+    """What stands above folders' names: directories to be listed, relative to the root; "" is the root itself."""
+    return {folder.rpartition("/")[0] for folder in folders}
 
 
 class Backwards:
@@ -40,20 +36,25 @@ class Backwards:
         self._head, self._tail = last.split(placeholder)
         self.is_wild = is_wild(self._head) or is_wild(self._tail)
 
-    def folders(self, root_fd: int, folders: Mapping[str, Collection[str]]) -> Iterator[str]:
-        """Those of the folders (as of `by_parent`) that have such a lease; one may come more than once.
+    def folders(self, root_fd: int, parents: Collection[str], is_folder: Callable[[str], bool]) -> Iterator[str]:
+        """The folders that have such a lease; one may come more than once.
+
+        Args:
+            root_fd: The root.
+            parents: Where folders lie, as of `parents_of`.
+            is_folder: Whether there is a folder of that name.
 
         Raises:
             OSError: A directory can't be read.
         """
-        for parent, bases in folders.items():
+        for parent in parents:
             way, head = self._above, self._head
             if parent:
                 # What stands before the name stands before its first component: "x-{folder}.lock" is "x-a/b.lock".
                 way, head = [*way, *(head + literal(parent)).split("/")], ""
             above = f"{parent}/" if parent else ""
             for _, fd in directories(root_fd, way):
-                yield from (above + base for base in self._bases(fd, head) if base in bases)
+                yield from (above + base for base in self._bases(fd, head) if is_folder(above + base))
 
     def _bases(self, fd: int, head: str) -> Iterator[str]:
         """All that the name may be in each entry."""

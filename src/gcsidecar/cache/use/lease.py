@@ -6,17 +6,18 @@ It finds and never judges: no lease file is opened here, no link followed, and w
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.globs import compiled, literal, search
-from gcsidecar.cache.use.beside import Backwards, by_parent
+from gcsidecar.cache.globs import compiled, is_wild, literal, search
+from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 PLACEHOLDER = "{folder}"
 Version = tuple[int, int, int, int]
@@ -59,6 +60,7 @@ class LeasePatterns:
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
         self._here = compiled([*(p for p in inside if "/" not in p), CLIENT_LEASES])
+        self._here_raw = re.compile(os.fsencode(self._here.pattern), re.DOTALL)
         self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
         self.shows_in_mtime = not self._deeper
@@ -73,9 +75,27 @@ class LeasePatterns:
         """Whether an entry of a folder with this name is a lease on it."""
         return self._here.match(name) is not None
 
+    def is_inside_raw(self, name: bytes) -> bool:
+        """The same of a name as the kernel gives it; of plain ones, as nearly all are, it is told without decoding."""
+        return self._here_raw.match(name) is not None if name.isascii() else self.is_inside(os.fsdecode(name))
+
     def is_beside(self, path: str) -> bool:
         """Whether a path relative to the root could be a lease beside some folder."""
         return self._beside_names.match(path) is not None
+
+    def folders_beside(self, path: str) -> set[str] | None:
+        """The names that a folder may have beside which this path is a lease; none where its name alone can't tell.
+
+        Without that all folders have to be looked at, by a listing.
+        """
+        if any(is_wild(pattern.replace(PLACEHOLDER, "")) for pattern in self._beside):
+            return None
+        ways = (pattern.split(PLACEHOLDER) for pattern in self._beside)
+        return {
+            path[len(head) : len(path) - len(tail)]
+            for head, tail in ways
+            if len(path) > len(head) + len(tail) and path.startswith(head) and path.endswith(tail)
+        }
 
     def inside(self, folder_fd: int) -> list[Lease]:
         """The leases in a folder, wherever it is now.
@@ -97,14 +117,21 @@ class LeasePatterns:
         """
         return _beside(self._beside, root_fd, folder)
 
-    def folders_with_lease_beside(self, root_fd: int, folders: Collection[str]) -> set[str]:
+    def folders_with_lease_beside(
+        self, root_fd: int, folders: Collection[str], is_folder: Callable[[str], bool]
+    ) -> set[str]:
         """Of all these folders those with a lease beside them.
+
+        Args:
+            root_fd: The root.
+            folders: The names of all folders.
+            is_folder: Whether a name is one of them; so nothing that grows with them has to be made for that.
 
         Raises:
             OSError: It can't be read.
         """
-        parents = by_parent(folders) if self._listed else {}
-        found = {name for pattern in self._listed for name in pattern.folders(root_fd, parents)}
+        parents = parents_of(folders) if self._listed else set()
+        found = {name for pattern in self._listed for name in pattern.folders(root_fd, parents, is_folder)}
         if self._asked:
             found.update(name for name in folders if name not in found and _beside(self._asked, root_fd, name))
         return found

@@ -126,6 +126,11 @@ class Liveness:
             locked = list(self._locked.items())
         return [key for key, paths in locked if not all(_is_still_held(root_fd, f"{key}/{path}") for path in paths)]
 
+    @property
+    def knows_locks(self) -> bool:
+        """Whether some lease's lock was held when it was last looked at."""
+        return bool(self._locked)
+
     def may_change(self, key: str, oldest_at: float | None) -> bool:
         """Whether the verdict on a folder may change with nothing having changed in it.
 

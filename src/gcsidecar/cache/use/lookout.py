@@ -115,12 +115,21 @@ class Lookout:
         tells nobody that a lock was dropped.
         """
         began = self._clock.monotonic()
-        if began < self._asked_at + max(pause_seconds, COST_FACTOR * self._asked_seconds):
+        if began < self._next_at(pause_seconds):
             return []
         found = self._liveness.let_go(self._root.fd)
         self._asked_at = self._clock.monotonic()
         self._asked_seconds = self._asked_at - began
         return found
+
+    def seconds_to_next(self, pause_seconds: float) -> float:
+        """In how many seconds `let_go` looks again; infinity while there is no lock that it would look at."""
+        if not self._liveness.knows_locks:
+            return math.inf
+        return max(0.0, self._next_at(pause_seconds) - self._clock.monotonic())
+
+    def _next_at(self, pause_seconds: float) -> float:
+        return self._asked_at + max(pause_seconds, COST_FACTOR * self._asked_seconds)
 
     def has_parked_let_go(self) -> bool:
         """Whether a lease in a parked folder lost its lock."""

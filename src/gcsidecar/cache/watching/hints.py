@@ -7,23 +7,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from gcsidecar.cache.watching.inotify import Change, ChangeKind
+from gcsidecar.cache.watching.watches import Change, ChangeKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.watching.watcher import Watcher
-
-
-class Place(NamedTuple):
-    """The key of a watched directory: whose it is, and its path in the root; with a slash at its end above folders."""
-
-    owner: int
-    name: str
+    from gcsidecar.cache.watching.watches import Watches
 
 
 @dataclass(slots=True)
@@ -33,9 +27,10 @@ class Noted:
     Attributes:
         names: Folders to be looked at.
         gone: Folders whose directory was deleted or moved, and which are to be looked at for what has the name now.
-        beside: Whether a lease beside some folder came or went.
+        beside: Whether a lease came or went beside some folder, and its name doesn't tell beside which.
         everything: Whether hints were lost, so that all has to be looked at.
         changed: Folders whose size may have changed, and whether each just arrived.
+        wanted: What somebody waits for the size of, by its path in the root.
     """
 
     # In the order in which they were heard of: it decides which of two that arrive together was there first.
@@ -44,9 +39,10 @@ class Noted:
     beside: bool = False
     everything: bool = False
     changed: dict[str, bool] = field(default_factory=dict)
+    wanted: dict[str, None] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.names or self.gone or self.beside or self.everything or self.changed)
+        return bool(self.names or self.gone or self.beside or self.everything or self.changed or self.wanted)
 
 
 class Hints:
@@ -64,54 +60,56 @@ class Hints:
         self._wake = wake
         self._lock = threading.Lock()
         self._noted = Noted()
-        self._above: set[str] = set()
         self._root: Root | None = None
-        self._refused: set[str] = set()
+        self._watches: Watches | None = None
 
     def attach(self, root: Root) -> None:
         """Begin to watch the root itself."""
         self._root = root
-        self._watcher.add(self._path, Place(id(self), ""), self._heard)
+        self._watches = self._watcher.listen(self._path, self._heard, root.patterns.is_inside_raw)
+        self._watcher.add(self._watches, "")
 
     def detach(self) -> None:
-        """Watch the root no longer; its folders have been dropped already."""
-        for above in self._above:
-            self._watcher.remove(Place(id(self), above))
-        self._above.clear()
-        self._watcher.remove(Place(id(self), ""))
-        self._root = None
+        """Watch the root and its folders no longer."""
+        watches, self._root, self._watches = self._watches, None, None
+        if watches is not None:
+            self._watcher.end(watches)
 
     def add(self, name: str) -> bool:
         """Watch a folder for leases that come, go or are touched; False where it can't be (yet)."""
-        root = self._root
-        if root is None:
-            return False
-        path, place = f"{self._path}/{name}", Place(id(self), name)
-        watched = self._watcher.add(path, place, self._heard, interesting=root.patterns.is_inside)
-        (self._refused.discard if watched else self._refused.add)(name)
-        return watched
+        watches = self._watches
+        return watches is not None and self._watcher.add(watches, name)
 
     def add_above(self, path: str) -> None:
         """Watch a directory above folders for folders that come and go, until the root is watched no longer."""
-        if self._root is not None:
-            self._above.add(f"{path}/")
-            self._watcher.add(f"{self._path}/{path}", Place(id(self), f"{path}/"), self._heard)
+        self.add(f"{path}/")
 
     def remove(self, name: str) -> None:
         """Watch a folder no longer."""
-        self._refused.discard(name)
-        self._watcher.remove(Place(id(self), name))
+        watches = self._watches
+        if watches is not None:
+            self._watcher.remove(watches, name)
 
-    def try_again(self) -> None:
-        """Watch what could not be watched so far: there may be watches again, or permission."""
-        self._watcher.add(self._path, Place(id(self), ""), self._heard)
-        for name in list(self._refused):
-            self.add(name)
+    def try_again(self) -> Iterator[None]:
+        """Watch what could not be watched so far, and the root in any case: it may be another directory by now."""
+        watches = self._watches
+        if watches is not None:
+            self._watcher.add(watches, "")
+            yield from self._watcher.try_again(watches)
 
     def changed(self, folder: Folder, *, arrived: bool) -> None:
         """Note that a folder's size may have changed."""
         with self._lock:
+            first = not self._noted
             self._noted.changed[folder.name] = arrived or self._noted.changed.get(folder.name, False)
+        if first:
+            self._wake()
+
+    def wanted(self, name: str) -> None:
+        """Note that somebody waits for a size."""
+        with self._lock:
+            self._noted.wanted[name] = None
+        self._wake()
 
     def take(self) -> Noted:
         """All that was noted since the last time."""
@@ -121,8 +119,11 @@ class Hints:
 
     def _heard(self, change: Change) -> None:
         with self._lock:
+            first = not self._noted
             self._note(change)
-        self._wake()
+            news = first and bool(self._noted)
+        if news:  # whoever looks takes all that was noted: it is woken once
+            self._wake()
 
     def _note(self, change: Change) -> None:
         root = self._root
@@ -131,13 +132,15 @@ class Hints:
         if change.kind is ChangeKind.OVERFLOW:
             self._noted.everything = True
             return
-        watched = change.directory.name if isinstance(change.directory, Place) else ""
+        watched = change.directory
         if watched and not watched.endswith("/"):
             (self._noted.gone if change.kind is ChangeKind.GONE else self._noted.names)[watched] = None
         elif not change.name:
             self._noted.everything = True
         elif root.patterns.is_beside(watched + change.name):
-            self._noted.beside = True
+            names = root.patterns.folders_beside(watched + change.name)
+            self._noted.names.update(dict.fromkeys(names or ()))
+            self._noted.beside |= names is None
         elif root.census.is_folder_name(watched + change.name):
             self._noted.names[watched + change.name] = None
         elif root.census.is_above_folders(watched + change.name):

@@ -1,39 +1,40 @@
 """One inotify instance: what its watch descriptors stand for, and the hints it gives to listeners.
 
-The only module that touches watchdog; which directories are watched, and what if they can't be, is for `watch`.
+Which directories are watched, and what if they can't be, is for `watcher`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import importlib
-import logging
 import math
 import os
+import struct
 import threading
 import time
-from dataclasses import dataclass
-from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
+from gcsidecar.cache.watching.watches import NOT_IN_FORCE, OVERFLOW, Change, ChangeKind
 from gcsidecar.errors import GcsidecarError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable
+    import logging
+    from collections.abc import Callable, Iterable
 
-    from watchdog.observers.inotify_c import CallbackId, InotifyEvent, InotifyFD, Mask, WatchDescriptor
+    from gcsidecar.cache.watching.reader import Reader
+    from gcsidecar.cache.watching.watches import Watches
 
-# The kernel's own figures (linux/inotify.h), which never change; watchdog only hands them on.
+# The kernel's own figures (linux/inotify.h), which never change.
 IN_ATTRIB = 0x00000004  # utime on a lease is a heartbeat, utime on a folder a sign of use
 IN_CLOSE_WRITE = 0x00000008  # a heartbeat that writes; IN_MODIFY would tell of every write to every file instead
 IN_MOVED_FROM = 0x00000040
 IN_MOVED_TO = 0x00000080
 IN_CREATE = 0x00000100
 IN_DELETE = 0x00000200
-IN_MOVE_SELF = 0x00000800  # the watch follows its inode, so its key no longer says where that is
+IN_MOVE_SELF = 0x00000800  # the watch follows its inode, so its name no longer says where that is
+IN_Q_OVERFLOW = 0x00004000
+IN_IGNORED = 0x00008000  # the watch has ended, of itself or since it was removed
 IN_ONLYDIR = 0x01000000
 IN_DONT_FOLLOW = 0x02000000
 IN_EXCL_UNLINK = 0x04000000  # what happens to files that have no name any more is nobody's lease
@@ -48,91 +49,30 @@ MASK = _APPEARED | _VANISHED | _MODIFIED | IN_MOVE_SELF | IN_ONLYDIR | IN_DONT_F
 # What a call that isn't there, takes other arguments or lacks an attribute raises.
 INTERFACE_CHANGED = (AttributeError, TypeError, LookupError)
 
-_DESCRIPTORS = ("_inotify_fd", "_kill_r", "_kill_w")
+_HEAD = struct.Struct("@iIII")  # wd, mask, cookie, and how long the name is that follows
 _LOG_EVERY_SECONDS = 60.0
-_SPARE = Path(os.devnull)
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 
 class WatchingUnavailableError(GcsidecarError):
     """watchdog's inotify layer can't be used: directories are not watched."""
 
 
-class ChangeKind(StrEnum):
-    """What a hint is about."""
-
-    APPEARED = "appeared"
-    VANISHED = "vanished"
-    MODIFIED = "modified"
-    GONE = "gone"  # the watched directory itself was moved, deleted or unmounted
-    OVERFLOW = "overflow"  # hints were lost, in any directory
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A hint.
-
-    Attributes:
-        directory: The key under which the directory was added; none for `OVERFLOW`, which is about all of them.
-        name: The entry that changed, as `os.fsdecode` gives it; '' for the directory itself.
-        kind: What happened.
-    """
-
-    directory: Hashable
-    name: str
-    kind: ChangeKind
-
-
-class Watch:
-    """One key's watch: packed, since there may be 100,000. A `descriptor` below 0 says that it is not in force."""
-
-    __slots__ = ("descriptor", "interesting", "key", "listener", "path")
-
-    def __init__(
-        self,
-        path: bytes,
-        key: Hashable,
-        listener: Callable[[Change], None],
-        interesting: Callable[[str], bool] | None,
-    ) -> None:
-        self.path = path
-        self.key = key
-        self.listener = listener
-        self.interesting = interesting
-        self.descriptor = -1
-
-
-def independent_inotify() -> InotifyFD:
+def new_reader() -> Reader:
     """Make an inotify instance of our own, not started.
-
-    `InotifyFD.get_instance()` is shared with others, who may stop it, and gives the stopped one ever after.
 
     Raises:
         WatchingUnavailableError: watchdog's layer is missing, or its libc is unfit.
         OSError: The kernel gives no instance, or there are no descriptors left.
     """
     try:
-        factory = importlib.import_module("watchdog.observers.inotify_c").InotifyFD
+        factory = importlib.import_module("gcsidecar.cache.watching.reader").Reader
     except Exception as error:  # whatever importing a foreign module raises
         raise WatchingUnavailableError(f"watchdog's inotify layer can't be used: {error!r}") from error
-    logging.getLogger("watchdog.observers.inotify_c").addFilter(_is_not_about_overflow)
-    with _SPARE.open("rb"), _SPARE.open("rb"), _SPARE.open("rb"):
-        pass  # with fewer than three descriptors left it would fail half-way, and leak the first one for good
-    inotify = cast("InotifyFD", factory())
-    # It is made without IN_CLOEXEC: a program that we start would inherit it.
-    fcntl.fcntl(vars(inotify)["_inotify_fd"], fcntl.F_SETFD, fcntl.FD_CLOEXEC)
-    return inotify
-
-
-def _is_not_about_overflow(record: logging.LogRecord) -> bool:
-    # watchdog warns of each; `Voice` says it once a minute, with the remedy.
-    return "queue overflow" not in record.msg
+    return cast("Reader", factory())
 
 
 class Voice:
-    """Calls the listeners and outlives what they raise, which would end watchdog's thread with nobody noticing."""
+    """Calls the listeners and outlives what they raise, which would end the reading thread with nobody noticing."""
 
     def __init__(self, log: logging.Logger) -> None:
         self.failures = 0
@@ -140,15 +80,24 @@ class Voice:
         self._logger = log
         self._failure_said_at = self._overflow_said_at = -math.inf
 
-    def pass_on(self, watch: Watch, name: str, kind: ChangeKind) -> None:
+    def pass_on(self, watches: Watches, directory: str, name: bytes, kind: ChangeKind) -> None:
         """Tell of one change, unless its name is of no interest."""
-        if not name or watch.interesting is None or self._call(watch.interesting, name):
-            self._call(watch.listener, Change(watch.key, name, kind))
+        try:
+            if name and directory and directory[-1] != "/":
+                interesting = watches.interesting
+                if interesting is not None and not interesting(name):
+                    return
+            watches.listener(Change(directory, os.fsdecode(name), kind))
+        except Exception as error:  # noqa: BLE001  the thread's edge; it is logged there
+            self._failed(error)
 
-    def tell_overflow(self, watches: Iterable[Watch]) -> None:
+    def tell_overflow(self, everybody: Iterable[Watches]) -> None:
         """Tell each listener once that hints were lost."""
-        for listener in {watch.listener for watch in watches}:
-            self._call(listener, Change(None, "", ChangeKind.OVERFLOW))
+        for listener in {watches.listener for watches in everybody}:
+            try:
+                listener(OVERFLOW)
+            except Exception as error:  # noqa: BLE001  the same
+                self._failed(error)
 
     def overflowed(self) -> None:
         """Count an overflow, and say so once a minute at most."""
@@ -161,124 +110,127 @@ class Voice:
                 self.overflows,
             )
 
-    def _call(self, function: Callable[[_T], _R], argument: _T) -> _R | None:
-        try:
-            return function(argument)
-        except Exception:  # the thread's edge
-            self.failures += 1
-            # One that fails does so at each event: 10,000 tracebacks a second would fill the very disk that is guarded.
-            if (now := time.monotonic()) - self._failure_said_at >= _LOG_EVERY_SECONDS:
-                self._failure_said_at = now
-                self._logger.exception("a listener for changes failed, %d times so far; this is a bug", self.failures)
-            return None
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        # One that fails does so at each event: 10,000 tracebacks a second would fill the very disk that is guarded.
+        if (now := time.monotonic()) - self._failure_said_at >= _LOG_EVERY_SECONDS:
+            self._failure_said_at = now
+            problem = "a listener for changes failed, %d times so far; this is a bug"
+            self._logger.error(problem, self.failures, exc_info=error)
 
 
 class Instance:
-    """One inotify instance with its thread, and the one callback object of all its watches.
+    """One inotify instance with its thread.
 
-    Lock order: the watcher's lock, then watchdog's, which holds none while it calls back. So a listener may add and
-    remove. `watches` are the watcher's own, by key, guarded by its lock.
+    Its thread holds no lock while it tells a listener, which may add and remove.
+
+    Args:
+        reader: Not started.
+        lock: The watcher's.
+        everybody: Gives the watches of all listeners.
+        voice: Tells them.
+
+    Raises:
+        OSError: No thread can be started.
     """
 
-    def __init__(self, inotify: InotifyFD, lock: threading.Lock, watches: dict[Hashable, Watch], voice: Voice) -> None:
-        self._inotify = inotify
+    def __init__(
+        self, reader: Reader, lock: threading.Lock, everybody: Callable[[], tuple[Watches, ...]], voice: Voice
+    ) -> None:
+        self._reader = reader
         self._lock = lock
-        self._watches = watches
+        self._everybody = everybody
         self._voice = voice
-        # Several for one descriptor: a directory renamed, and added under its new name before the old one is removed.
-        self._table: dict[int, tuple[Watch, ...]] = {}
-        self._last_event: InotifyEvent | None = None
         self._closed = False
-        self._start()
-
-    def _start(self) -> None:
-        self._inotify.name = "gcsidecar-watch"
+        self._placing = False
+        reader.hear = self.hear
         try:
-            self._inotify.start()
+            reader.start()
         except RuntimeError as error:
-            # Nobody but its thread closes these, and it has none.
-            for name in _DESCRIPTORS:
-                os.close(vars(self._inotify)[name])
+            reader.close_unstarted()
             raise OSError(errno.EAGAIN, "no thread can be started") from error
 
     @property
     def alive(self) -> bool:
         """Whether its thread lives; where it doesn't, adding still seems to work."""
-        return self._inotify.is_alive()
+        return self._reader.is_alive()
 
-    def place(self, watch: Watch) -> None:
-        """Put a watch in force; with the lock held.
+    def place(self, watches: Watches, name: str) -> None:
+        """Put a watch in force, instead of the one that the name has; with the lock held.
 
         Raises:
             OSError: The kernel refuses.
         """
-        identity = cast("CallbackId", id(watch))
-        descriptor = self._inotify.add_callback(watch.path, cast("Mask", MASK), self, identity)
-        if descriptor < 0:
-            # watchdog passes over EACCES, and has the failure in its table as if it were a watch.
-            self._inotify.remove_callbacks([(descriptor, identity)])
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), watch.path)
-        watch.descriptor = descriptor
-        self._table[descriptor] = (*self._table.get(descriptor, ()), watch)
+        self._placing = True
+        try:
+            # The old one goes after the new one has come: a directory that is added again misses nothing in between.
+            before = watches.put(name, self._reader.add(watches.path_of(name), MASK))
+        finally:
+            self._placing = False
+        self._let_go(before)
 
-    def take_off(self, watch: Watch) -> None:
+    def take_off(self, watches: Watches, name: str) -> None:
         """End a watch; with the lock held. The kernel's ends with the last one that shares its descriptor."""
-        descriptor, watch.descriptor = watch.descriptor, -1
-        if descriptor < 0:
-            return
-        others = tuple(other for other in self._table.pop(descriptor, ()) if other is not watch)
-        if others:
-            self._table[descriptor] = others
-        # An error says that the kernel's watch has ended already.
-        with contextlib.suppress(OSError):
-            self._inotify.remove_callbacks([(cast("WatchDescriptor", descriptor), cast("CallbackId", id(watch)))])
+        self._let_go(watches.take(name))
+
+    def _let_go(self, descriptor: int) -> None:
+        if descriptor != NOT_IN_FORCE and not self._meant(descriptor):
+            self._reader.remove(descriptor)
 
     def close(self) -> None:
         """End it, without waiting for its thread."""
         self._closed = True
-        self._table.clear()
         with contextlib.suppress(OSError, *INTERFACE_CHANGED):
-            self._inotify.stop()
+            self._reader.stop()
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for its thread, unless this is it."""
-        if threading.current_thread() is not self._inotify:
-            self._inotify.join(timeout_seconds)
+        if threading.current_thread() is not self._reader:
+            self._reader.join(timeout_seconds)
 
-    def on_event(self, event: InotifyEvent) -> None:
-        """Pass an event on. watchdog calls this once for each watch that shares the descriptor, with the same event."""
-        if event is self._last_event:
-            return
-        self._last_event = event
-        kind = _kind(event.mask)
-        if kind is None:
-            return
-        name = os.fsdecode(event.name)
-        for watch in self._table.get(event.wd) or self._look_again(event.wd):
-            if watch.descriptor >= 0:
-                self._voice.pass_on(watch, name, kind)
+    def hear(self, told: bytes) -> None:
+        """Pass on what was read."""
+        at, end = 0, len(told)
+        while at < end and not self._closed:
+            descriptor, mask, _, length = _HEAD.unpack_from(told, at)
+            at += _HEAD.size + length
+            if mask & IN_IGNORED:
+                self._ended(descriptor)
+            elif mask & IN_Q_OVERFLOW:
+                self._overflowed()
+            elif (kind := _kind(mask)) is not None:
+                self._tell(descriptor, told[at - length : at].rstrip(b"\0"), kind)
 
-    def on_watch_deleted(self, wd: WatchDescriptor) -> None:
-        """Forget a directory that is gone; watchdog calls this for each watch too, and for all when it is closed."""
-        if self._closed:
-            return
+    def _tell(self, descriptor: int, name: bytes, kind: ChangeKind) -> None:
+        for watches, directories in self._known(descriptor):
+            for directory in directories:
+                # A listener that was just told of it may have removed another name of the same directory.
+                if len(directories) == 1 or watches.descriptor_of(directory) == descriptor:
+                    self._voice.pass_on(watches, directory, name, kind)
+
+    def _known(self, descriptor: int) -> list[tuple[Watches, tuple[str, ...]]]:
+        """What a descriptor stands for, of which something was read; nothing where we have ended the watch."""
+        placing = self._placing
+        found = self._meant(descriptor)
+        if found or not placing:
+            return found
+        # Something of a watch can be read before `place` has written down what its descriptor stands for. The lock is
+        # taken only then: who ends 100,000 watches would hold up the reading of what the kernel says of each.
         with self._lock:
-            gone = self._table.pop(wd, ())
-            for watch in gone:
-                watch.descriptor = -1
-                self._watches.pop(watch.key, None)
-        for watch in gone:
-            self._voice.pass_on(watch, "", ChangeKind.GONE)
+            return self._meant(descriptor)
 
-    def on_queue_overflow(self) -> None:
-        """Tell that the kernel has dropped events, of any directory; watchdog calls this."""
+    def _meant(self, descriptor: int) -> list[tuple[Watches, tuple[str, ...]]]:
+        return [(watches, names) for watches in self._everybody() if (names := watches.names_of(descriptor))]
+
+    def _ended(self, descriptor: int) -> None:
+        """Forget a directory that is gone."""
+        for watches, _ in self._known(descriptor):
+            for directory in watches.take_all(descriptor):
+                self._voice.pass_on(watches, directory, b"", ChangeKind.GONE)
+
+    def _overflowed(self) -> None:
         self._voice.overflowed()
-        self._voice.tell_overflow(list(self._watches.values()))
-
-    def _look_again(self, descriptor: int) -> tuple[Watch, ...]:
-        # An event can come before `place` has written down what its descriptor stands for.
-        with self._lock:
-            return self._table.get(descriptor, ())
+        self._voice.tell_overflow(self._everybody())
 
 
 def _kind(mask: int) -> ChangeKind | None:

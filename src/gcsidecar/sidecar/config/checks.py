@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.spec import MemoryLevels, RootSpec
+from gcsidecar.cache.spec import MeasureSpec, MemoryLevels, RootSpec
 from gcsidecar.sidecar.config.addresses import AddressError, parse_address
 from gcsidecar.sidecar.config.model import DEFAULT_LISTEN, Config
 from gcsidecar.sidecar.config.nodes import join
@@ -19,6 +19,9 @@ from gcsidecar.sidecar.config.units import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
+
+# More often nobody needs to know what has not changed.
+SHORTEST_STALE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ def text_problems(draft: Draft, homes: Collection[str]) -> Iterator[Problem]:
     """
     if config := draft.config:
         yield from _listen(draft, config)
+    for key, measure in draft.built.items():
+        if isinstance(measure, MeasureSpec):
+            yield from _measure(draft, key, measure)
     for key, root in draft.roots:
         yield from _place(draft, key, root, homes)
         yield from _patterns(draft, key, root)
@@ -131,6 +137,14 @@ def _limits(draft: Draft, key: str, root: RootSpec) -> Iterator[Problem]:
     if root.max_idle is not None and 0 < root.max_idle < root.min_age:
         what = f"is {format_duration(root.max_idle)}, less than min_age, which is {format_duration(root.min_age)}"
         yield draft.warning(join(key, "max_idle"), Fault(what, "more than min_age, which keeps a folder until then"))
+
+
+def _measure(draft: Draft, key: str, measure: MeasureSpec) -> Iterator[Problem]:
+    stale_after = measure.stale_after
+    if stale_after is not None and stale_after < SHORTEST_STALE_SECONDS:
+        what = f"is {format_duration(stale_after)}, so that it would never stop measuring"
+        fault = Fault(what, f"at least {format_duration(SHORTEST_STALE_SECONDS)}, or null to turn it off")
+        yield draft.problem(join(key, "stale_after"), fault)
 
 
 def _memory(draft: Draft, key: str, levels: MemoryLevels) -> Iterator[Problem]:

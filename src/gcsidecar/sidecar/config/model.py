@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
-from gcsidecar.cache.spec import RootSpec, Thresholds
+from gcsidecar.cache.spec import MeasureSpec, RootSpec, Thresholds
 
 DEFAULT_LISTEN = ":10977"
 
@@ -40,6 +40,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     thresholds: Annotated[
         Thresholds, Meta(description="For every filesystem that holds a root; a root may override them.")
     ] = Thresholds()
+    measure: Annotated[MeasureSpec, Meta(description="What it may cost to know sizes, on each filesystem.")] = (
+        MeasureSpec()
+    )
     roots: Annotated[tuple[RootSpec, ...], Meta(min_length=1, description="The cache directories.")]
 
     @property

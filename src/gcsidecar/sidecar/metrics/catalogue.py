@@ -12,12 +12,13 @@ from gcsidecar.sidecar.metrics.filesystems import CAPS, FILESYSTEMS
 from gcsidecar.sidecar.metrics.leases import REAPED
 from gcsidecar.sidecar.metrics.process import PROCESS
 from gcsidecar.sidecar.metrics.roots import ROOTS
+from gcsidecar.sidecar.metrics.sizes import SIZES
 
 if TYPE_CHECKING:
     from gcsidecar.sidecar.metrics.metric import Metric
 
 CHAPTERS: dict[str, tuple[Metric, ...]] = {
-    "Filesystems": FILESYSTEMS,
+    "Filesystems": (*FILESYSTEMS, *SIZES),
     "Roots": (*ROOTS, REAPED),
     "Caps of roots": CAPS,
     "Evictions": EVICTIONS,

@@ -18,6 +18,7 @@ from gcsidecar.sidecar.metrics.evictions import RECLAIMED_LATE, of_collection, o
 from gcsidecar.sidecar.metrics.leases import of_reaped
 from gcsidecar.sidecar.metrics.ledger import Entry, Ledger, Spread
 from gcsidecar.sidecar.metrics.process import HISTORY_DROPPED, HISTORY_SET_ASIDE, RELOAD_FAILURES, RELOADS
+from gcsidecar.sidecar.metrics.sizes import LOOKED_AT
 from gcsidecar.sidecar.metrics.view import view
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Metrics:
                 self._ledger.follow(HISTORY_SET_ASIDE.name, source=root.name, total=root.history.set_aside)
         for one in status.filesystems:
             self._ledger.follow(RECLAIMED_LATE.name, one.name, source=one.name, total=one.reclaimed_late_bytes)
+            self._ledger.follow(LOOKED_AT.name, one.name, source=one.name, total=one.entries_looked_at)
 
 
 def _empty(metric: Metric) -> Family:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from gcsidecar.cache.eviction.protocol import IMMOVABLE
 from gcsidecar.cache.folders.folder import MAX_IDLE
 from gcsidecar.cache.folders.tally import State
+from gcsidecar.cache.measuring.look import AT_WORK
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.use.locks import LOCKED
 from gcsidecar.cache.use.open_files import OPEN
 from gcsidecar.cache.use.verdict import End
-from gcsidecar.gc.execution import PAUSED
+from gcsidecar.gc.execution import PAUSED, USED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource
 from gcsidecar.gc.registry import BACKED_OFF, UNMEASURED
@@ -29,14 +30,14 @@ EVICTION_REASONS = (*(resource.value for resource in Resource), MAX_IDLE)
 # What a collection tells apart and what an operator does: the log has each reason, a metric only those that lead to
 # something else to be done. A root has a series for each, so they are few.
 KEPT_REASONS = {
-    "leased": ("leased", "in-use", "parked", LOCKED, OPEN),
+    "leased": ("leased", "in-use", "parked", LOCKED, OPEN, AT_WORK),
     "pinned": ("pinned",),
     "young": ("young",),
     "newest": ("newest",),
     WITHOUT_SIZE: (WITHOUT_SIZE, UNMEASURED),
     BACKED_OFF: (BACKED_OFF, PAUSED),
     "obstacle": ("obstacle", "mounted", IMMOVABLE, "unreadable"),
-    OTHER: (STANDBY, "evicting", "changed", "gone", "stopped"),
+    OTHER: (STANDBY, "evicting", "changed", USED, "gone", "stopped"),
 }
 
 
@@ -78,10 +79,11 @@ EVICTION_REASON = _listed(
 )
 KEPT_REASON = _listed(
     "reason",
-    "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count), pinned, young or newest "
-    "(`keep_newest`); no-size (it would bring nothing of what is scarce); backed-off (it failed a moment ago, or "
-    "eviction is paused); obstacle (a mount, a lower layer or missing rights stand in the way); other (it is under way "
-    "or changed meanwhile, or another sidecar acts there).",
+    "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count; or a look before its "
+    "eviction found somebody at work in it without a lease), pinned, young or newest (`keep_newest`); no-size (it "
+    "would bring nothing of what is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a "
+    "mount, a lower layer or missing rights stand in the way); other (it is under way or changed meanwhile, or another "
+    "sidecar acts there).",
     tuple(KEPT_REASONS),
 )
 PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))

@@ -181,6 +181,13 @@ QUESTIONS: dict[str, tuple[Question, ...]] = {
             "time() - gcsidecar_filesystem_last_measurement_timestamp_seconds",
             "At most 5 s, and the scrape interval.",
         ),
+        Question(
+            "How old is the oldest size?",
+            "time() - gcsidecar_filesystem_oldest_size_timestamp_seconds",
+            "A day and some hours at most, unless `measure.stale_after` says otherwise. Each folder is looked at "
+            "before it goes, however old its size is.",
+        ),
+        Question("What share of the folders was never measured?", "gcsidecar_filesystem_unmeasured_ratio"),
         _wrong("What can't it measure?", "gcsidecar_filesystem_last_measurement_successful == 0"),
         _wrong("What can't it list?", "gcsidecar_root_last_reconcile_successful == 0"),
         _wrong(

@@ -65,8 +65,8 @@ ROOTS = (
     ),
     _gauge(
         "gcsidecar_root_own_size_bytes",
-        "What .gcsidecar/ takes in a root for itself (lock, ballast and history); it counts for max_size. Folders that "
-        "are parked or wait for their deletion are not in it.",
+        "What .gcsidecar/ takes in a root: lock, ballast, history, and folders that are parked or could not be deleted "
+        "whole, as far as their size is known. It counts for max_size.",
         of_tallies(lambda tally: tally.own_bytes),
         "gcsidecar_root_own_size_bytes",
     ),

@@ -71,6 +71,23 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """What is known of the sizes of the folders on one filesystem.
+
+    Attributes:
+        filesystem: Its name.
+        folders: How many there are.
+        unmeasured: Of how many the size isn't known.
+        oldest_at: When that was measured which was measured the longest ago, POSIX seconds; none where none was.
+    """
+
+    filesystem: str
+    folders: int
+    unmeasured: int
+    oldest_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """All that a scrape shows.
 
@@ -100,6 +117,14 @@ class View:
         for reading in self.readings:
             if reading.resource is Resource.DISK:
                 yield reading.filesystem, max(0, reading.used - ours.get(reading.filesystem, 0))
+
+    def sizes(self) -> Iterator[Sizes]:
+        """What is known of sizes on each filesystem."""
+        for filesystem in self.status.filesystems:
+            tallies = [root.tally for root in self.status.roots if root.filesystem == filesystem.name and root.tally]
+            folders = sum(amount.folders for tally in tallies for amount in tally.by_state.values())
+            oldest = min((at for tally in tallies if (at := tally.oldest_measured_at) is not None), default=None)
+            yield Sizes(filesystem.name, folders, sum(tally.unmeasured for tally in tallies), oldest)
 
 
 def view(version: str, status: Status, books: Books, stalls: tuple[Stall, ...] = ()) -> View:
