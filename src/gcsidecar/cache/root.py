@@ -261,9 +261,8 @@ class Root:
                 removal = evict(self._ground(), folder.name)
         except GcsidecarError as error:
             if isinstance(error, DisposableInUseError) and error.reason == IMMOVABLE:
-                # And will be: it is not tried again until it was measured again.
-                self.census.obstructed(folder, f".: {LOWER}")
-            elif known_bytes is not None and self.census.get(folder.name) is not folder:  # it may be parked
+                self.census.obstructed(folder, f".: {LOWER}")  # and will be: it is tried again only once measured
+            if self.census.get(folder.name) is not folder and known_bytes is not None:  # it may be parked
                 self._look_apart({inode: known_bytes})
             raise
         self.take_ballast()

@@ -270,9 +270,9 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
-        progress = self._survey.progress
         if not self.status.measured_at:
             self._say_what_is_off(measurements)
+        progress = self._survey.progress
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
             self.status,

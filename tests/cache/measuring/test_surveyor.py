@@ -345,19 +345,19 @@ def test_it_is_never_faster_than_its_pace(tmp_path: Path, monkeypatch: pytest.Mo
         assert seconds >= 400 / 500 - 0.2
 
 
-def test_where_there_is_no_interpreter_it_measures_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("executable", "/gone"), ("executable", "/bin/false"), ("executable", ""), ("frozen", True)],
+)
+def test_where_there_is_no_interpreter_it_measures_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, attribute: str, value: object
+) -> None:
     names = make_folders(tmp_path, 5)
-    for attribute, value in (
-        ("executable", str(tmp_path / "gone")),
-        ("executable", "/bin/false"),
-        ("executable", ""),
-        ("frozen", True),
-    ):
-        monkeypatch.setattr(sys, attribute, value, raising=False)
-        with surveyor(tmp_path) as made:
-            made.measure(names)
-            assert sizes(all_of(made)) == expected(tmp_path, names)
-            assert processes() == []
+    monkeypatch.setattr(sys, attribute, value, raising=False)
+    with surveyor(tmp_path) as made:
+        made.measure(names)
+        assert sizes(all_of(made)) == expected(tmp_path, names)
+        assert processes() == []
 
 
 @pytest.mark.parametrize("limit", [1, 2])

@@ -85,8 +85,9 @@ class Census:
         self.adoption = Adoption(root.fd, self, watch)
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
-        # Both only ever go up: what measurings have found of growth that nobody told of, and what went with folders.
+        # Both only ever go up: what measurings have found of growth since we began, and what went with folders.
         self.grown_bytes = self.gone_bytes = 0
+        self._began = clock.time()
 
     # What is known
 
@@ -107,11 +108,6 @@ class Census:
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
-
-    def growing(self) -> list[Folder]:
-        """Those that may take more than is known: in use, never measured, or changed since."""
-        may_have_grown = self._table.may_have_grown
-        return [folder for folder in self._table.folders() if may_have_grown(folder.row)]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -356,7 +352,7 @@ class Census:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
-            if folder.may_have_grown and (folder.measured_at or folder.arrived_at is not None):
+            if folder.may_have_grown and max(folder.measured_at, folder.arrived_at or 0.0) >= self._began:
                 self.grown_bytes += max(0, size.disk_bytes - (folder.disk_bytes or 0))
             with self._counting(folder, now):
                 folder.measured(size, at, atime=self._root.spec.last_used == "atime")

@@ -82,8 +82,8 @@ KEPT_REASON = _listed(
     "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count; or a look before its "
     "eviction found somebody at work in it without a lease), pinned, young or newest (`keep_newest`); no-size (it "
     "would bring nothing of what is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a "
-    "mount, a lower layer or missing rights stand in the way); other (it is under way or changed meanwhile, or "
-    "another sidecar acts there).",
+    "mount, a lower layer or missing rights stand in the way); other (it is under way or changed meanwhile, or another "
+    "sidecar acts there).",
     tuple(KEPT_REASONS),
 )
 PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))
