@@ -13,7 +13,6 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-import gcsidecar
 from gcsidecar.cache.measuring.desk import Measured
 from gcsidecar.cache.measuring.sizes import TreeSize
 from gcsidecar.cache.measuring.wire import Answers, encode_names
@@ -149,7 +148,7 @@ def can_start() -> bool:
 
 
 def _command(root_fd: int, orders: Orders) -> list[str]:
-    home = os.path.dirname(os.path.dirname(os.path.abspath(gcsidecar.__file__)))
+    home = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
     figures = (int(orders.atime), int(orders.idle), orders.entries_per_second or 0, orders.share)
     arguments = [str(argument) for argument in (os.getpid(), root_fd, *figures)]
     # Neither what is installed nor what the environment says: it needs the standard library, and this package.
