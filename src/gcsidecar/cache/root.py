@@ -20,13 +20,13 @@ from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folders.census import Census
 from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.look import AT_WORK, Looks
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
 from gcsidecar.cache.obstacles import LOWER
 from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
+from gcsidecar.cache.walking.look import AT_WORK, Looks
 from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
 from gcsidecar.errors import GcsidecarError
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
-    from gcsidecar.cache.measuring.look import Look
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
+    from gcsidecar.cache.walking.look import Look
+    from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.gc.source import SourceTracker
 
 STANDBY = "standby"

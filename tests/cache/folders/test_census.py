@@ -17,8 +17,8 @@ from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
 from gcsidecar.gc.errors import DisposableInUseError

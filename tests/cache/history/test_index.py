@@ -16,10 +16,10 @@ from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.history.backlog import MANY_CHANGES
 from gcsidecar.cache.history.recorder import PATIENCE_SECONDS
 from gcsidecar.cache.history.records import Arrival
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, LeaseSpec, Seconds
 from gcsidecar.cache.survey import Survey, Surveyed
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.errors import DisposableInUseError

@@ -19,7 +19,7 @@ from cache.measuring.surveying import MIB, Disk, Surveyor, measure_all
 from fakes import FakeClock
 from gcsidecar.cache.measuring.caps import SizeGauge
 from gcsidecar.cache.measuring.growth import MOST_PAUSES, PATIENCE_SECONDS, SHORTEST_SECONDS
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -19,7 +19,7 @@ from gcsidecar.cache.eviction.apart import Apart
 from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
 from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.history.file import size_bytes
-from gcsidecar.cache.measuring.figures import BLOCK_BYTES
+from gcsidecar.cache.walking.figures import BLOCK_BYTES
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
 
 if TYPE_CHECKING:

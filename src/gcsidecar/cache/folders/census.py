@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from gcsidecar.cache.folders.hearers import Listener, Watch
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.history.records import Present
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
+    from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.source import SourceTracker
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.table import Table
-    from gcsidecar.cache.measuring.look import Look
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
+    from gcsidecar.cache.walking.look import Look
+    from gcsidecar.cache.walking.sizes import TreeSize
 
 _STATES = tuple(State)
 _PLACES = {state: place for place, state in enumerate(_STATES, start=1)}

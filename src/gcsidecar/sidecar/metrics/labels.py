@@ -8,11 +8,11 @@ from __future__ import annotations
 from gcsidecar.cache.eviction.protocol import IMMOVABLE
 from gcsidecar.cache.folders.folder import MAX_IDLE
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.look import AT_WORK
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.use.locks import LOCKED
 from gcsidecar.cache.use.open_files import OPEN
 from gcsidecar.cache.use.verdict import End
+from gcsidecar.cache.walking.look import AT_WORK
 from gcsidecar.gc.execution import PAUSED, USED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource

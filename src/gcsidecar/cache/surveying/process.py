@@ -14,9 +14,9 @@ from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar import contract
-from gcsidecar.cache.measuring.desk import Measured
-from gcsidecar.cache.measuring.sizes import TreeSize
-from gcsidecar.cache.measuring.wire import Answers, encode_names
+from gcsidecar.cache.surveying.desk import Measured
+from gcsidecar.cache.surveying.wire import Answers, encode_names
+from gcsidecar.cache.walking.sizes import TreeSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PROGRAM = """\
 import sys
 sys.path.insert(0, sys.argv[1])
-from gcsidecar.cache.measuring.worker import main
+from gcsidecar.cache.surveying.worker import main
 main(sys.argv[2:])
 """
 # It is killed, which takes a millisecond, unless it waits for a disk or a server that doesn't answer.

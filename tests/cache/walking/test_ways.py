@@ -20,9 +20,9 @@ import needs
 from cache.filters import refuse_statx
 from cache.trees import Tree, fill, grow, opened, trees
 from children import in_child
-from gcsidecar.cache.measuring.bulk import Bulk
-from gcsidecar.cache.measuring.sizes import TreeSize
-from gcsidecar.cache.measuring.walking import Walk, Window
+from gcsidecar.cache.walking.bulk import Bulk
+from gcsidecar.cache.walking.sizes import TreeSize
+from gcsidecar.cache.walking.walk import Walk, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -205,7 +205,7 @@ _REFUSED = """
 import os, sys
 from cache.filters import refuse_statx
 refuse_statx(int(sys.argv[1]))
-from gcsidecar.cache.measuring.sizes import bulk_here, measure
+from gcsidecar.cache.walking.sizes import bulk_here, measure
 print(bulk_here(), measure(os.open(sys.argv[2], os.O_RDONLY), "top"))
 """
 
@@ -270,7 +270,7 @@ def test_the_kernel_is_asked_once_for_each_file(tmp_path: Path) -> None:
 
 _TRACED = """
 import os, sys
-from gcsidecar.cache.measuring.sizes import bulk_here, measure
+from gcsidecar.cache.walking.sizes import bulk_here, measure
 parent_fd = os.open(sys.argv[1], os.O_RDONLY)
 bulk_here()
 os.access("BEGIN", os.F_OK)

@@ -24,7 +24,7 @@ from gcsidecar.cache.obstacles import FOREIGN_DIRECTORY, IMMUTABLE, MOUNTED
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from gcsidecar.cache.measuring.walking import Directory, Walk
+    from gcsidecar.cache.walking.walk import Directory, Walk
 
     _Argument: TypeAlias = object
 

@@ -6,7 +6,7 @@ import select
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.desk import Desk, Measured
+from gcsidecar.cache.surveying.desk import Desk, Measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

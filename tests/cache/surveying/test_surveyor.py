@@ -19,9 +19,9 @@ import needs
 from cache.conftest import hung_mount
 from cache.trees import NOT_UTF8, fill, opened
 from children import in_child
-from gcsidecar.cache.measuring.cores import cores
-from gcsidecar.cache.measuring.sizes import measure
-from gcsidecar.cache.measuring.surveyor import LINGER_SECONDS, Measured, Surveyor
+from gcsidecar.cache.surveying.cores import cores
+from gcsidecar.cache.surveying.surveyor import LINGER_SECONDS, Measured, Surveyor
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

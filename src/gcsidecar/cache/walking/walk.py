@@ -11,8 +11,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import Descent, Level, identity_of
-from gcsidecar.cache.measuring.figures import Figures
-from gcsidecar.cache.measuring.plain import Plain
 from gcsidecar.cache.obstacles import (
     FOREIGN_DIRECTORY,
     FOREIGN_ENTRY,
@@ -23,11 +21,13 @@ from gcsidecar.cache.obstacles import (
     is_sticky,
 )
 from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.walking.figures import Figures
+from gcsidecar.cache.walking.plain import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsidecar.cache.measuring.bulk import Bulk
+    from gcsidecar.cache.walking.bulk import Bulk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
