@@ -302,7 +302,7 @@ def test_it_ends_with_its_parent_whatever_either_is_doing(tmp_path: Path) -> Non
 
 _PARENT = """
 import os, sys, time
-from cache.measuring.test_surveyor import SLOWLY, Surveyor, eventually, processes
+from cache.surveying.test_surveyor import SLOWLY, Surveyor, eventually, processes
 made = Surveyor(os.open(sys.argv[1], os.O_RDONLY), **SLOWLY)
 made.measure(["slow"])
 eventually(processes)
