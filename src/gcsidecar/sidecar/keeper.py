@@ -18,7 +18,6 @@ from gcsidecar.cache.survey import Survey, Surveyed
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.collector import GarbageCollector
 from gcsidecar.gc.errors import CollectionError, MeasurementError
-from gcsidecar.gc.planning import wants
 from gcsidecar.gc.pressure import Resource
 from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
@@ -46,6 +45,8 @@ _log = logging.getLogger("gcsidecar.keeper")
 STOP_SECONDS = 0.6
 # Totals of a large root take a while to gather: at most a tenth of the time goes into publishing them.
 PUBLISH_COST_FACTOR = 10.0
+# At a start nothing goes before all folders are known; but a disk that fills can't wait for them for longer.
+FIRST_LOOK_SECONDS = 5.0
 # So often at most the figures of the filesystem are renewed in the middle of a collection, which may take minutes.
 FIGURES_SECONDS = 1.0
 # While something is scarce, leases that were locked are asked so often whether they still are.
@@ -93,6 +94,7 @@ class Keeper:
         for root in self._roots:
             self._collector.add_source(root.census.source)
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
+        self._begin_at = clock.monotonic() + FIRST_LOOK_SECONDS
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
         self._caretaker = Caretaker(self._roots, about, lost, clock)
@@ -190,16 +192,21 @@ class Keeper:
             self._survey.wake()
         try:
             measurements, thresholds = self._collector.measure()
-            crossed = wants(measurements, thresholds)
+            crossed = self._collector.wants(measurements, thresholds)
             if crossed:
                 self._look_at_locks()
             self._publish(measurements, thresholds, scarce=bool(crossed))
-            if self._occasion.arises(crossed):
+            if self._knows_folders() and self._occasion.arises(crossed):
                 self._plan_and_execute()
         except MeasurementError as error:
             self._unmeasured(error)
             return RETRY_SECONDS
         return self._collector.interval_seconds(measurements, thresholds)
+
+    def _knows_folders(self) -> bool:
+        """Whether all folders have been seen: what is the oldest of some need not be that of all."""
+        known = all(root.census.complete for root in self._roots)
+        return known or self._clock.monotonic() >= self._begin_at
 
     def _look_at_clock(self) -> None:
         for root in self._roots:
