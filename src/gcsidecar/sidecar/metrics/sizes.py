@@ -50,7 +50,7 @@ SIZES = (
         "The share of the folders of a filesystem, 0 to 1, whose size was never measured; 0 where there are none. What "
         "is known goes before what is not, and each is looked at before it goes.",
         lambda view: [((one.filesystem,), one.unmeasured / max(1, one.folders)) for one in view.sizes()],
-        "gcsidecar_filesystem_unmeasured_ratio > 0",
+        "max_over_time(gcsidecar_filesystem_unmeasured_ratio[1h])",
     ),
     _of_filesystem(
         "measuring_folders",
