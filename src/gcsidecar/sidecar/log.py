@@ -10,6 +10,7 @@ Only the shape of lines and how they get out, never which events there are. Say 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -167,8 +168,12 @@ def _message(record: logging.LogRecord) -> str:
 
 def _timestamp(seconds: float) -> str:
     milliseconds = math.floor(seconds * 1000)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
-    return f"{whole}.{milliseconds % 1000:03d}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _json(entries: Mapping[str, object]) -> str:
