@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
@@ -152,6 +152,8 @@ def test_a_name_in_bytes_is_a_lease_where_the_same_name_is(glob: str, begin: byt
 
 
 @given(st.text(st.sampled_from("ab.*?[]!-"), max_size=8), st.text(st.sampled_from("ab.*?[]!-"), max_size=8))
+@example("[ab]*", "a")
+@example("a*.lease?b", "a.leaseab")
 def test_what_a_glob_matches_has_its_needle(glob: str, name: str) -> None:
     if compiled([glob]).match(name):
         assert needle(glob) in name
