@@ -33,7 +33,7 @@ IDLE_FOLDERS, IDLE_BYTES = 40, 20 << 20
 GROWN_BYTES, FILE_BYTES = 600 << 20, 1 << 20
 RATES = (50e6, 200e6, math.inf)
 # How many files it has before, and so many runs at each rate.
-FOLDERS = {0: 3, 1_000_000: 2}
+FOLDERS = {0: 2, 1_000_000: 2}
 DEPTH = "a/b/c/d"
 _SETTLE_SECONDS = 3.0
 _POLL_SECONDS = 0.005

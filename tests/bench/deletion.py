@@ -63,7 +63,7 @@ class Tree:
 
 
 # On disk a file takes ten times as long as in memory, whoever deletes it.
-_TREES = (Tree("1 KiB", "small", 1000, 100, 1024), Tree("4 MiB", "large", 10, 100, 4 << 20))
+_TREES = (Tree("1 KiB", "small", 500, 100, 1024), Tree("4 MiB", "large", 10, 100, 4 << 20))
 
 
 def rows_in_memory(ground: Ground) -> Iterator[Row]:

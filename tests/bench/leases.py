@@ -40,7 +40,7 @@ def rows(ground: Ground) -> Iterator[Row | Point]:
         root = ground.tree(folders, files)
         with measured_sidecar(root) as sidecar, kept(sidecar.port) as connection:
             ours, polls = _latencies(root, connection, ground.few(LEASES, least=20))
-        theirs = _watchers(root, ground.few(LEASES, least=20)) if folders <= GOAL_FOLDERS else None
+        theirs = _watchers(root, ground.few(LEASES, least=20)) if folders == GOAL_FOLDERS else None
         yield Point(PLOT, "gcsidecar, median", ground.few(folders), ours.median)
         yield Point(PLOT, "gcsidecar, p99", ground.few(folders), ours.quantile(0.99))
         if theirs is not None:

@@ -35,11 +35,11 @@ _POLL_SECONDS = 0.05
 
 def rows(ground: Ground) -> Iterator[Row | Point]:
     """RSS with so many folders."""
+    bare, packages = ([_python(code) for _ in range(RUNS)] for code in ("pass", FOUR_PACKAGES))
     for folders, files in TREES.items():
         root = ground.tree(folders, files)
-        taken = [(_ours(root, ground.few(folders)), _python("pass"), _python(FOUR_PACKAGES)) for _ in range(RUNS)]
-        ours, bare, packages = zip(*taken, strict=True)
-        settled, peaks = (sizes(values) for values in zip(*ours, strict=True))
+        taken = (_ours(root, ground.few(folders)) for _ in range(RUNS))
+        settled, peaks = (sizes(values) for values in zip(*taken, strict=True))
         yield _row(folders, ground, settled, peaks, (sizes(bare), sizes(packages)))
         yield Point(PLOT, "gcsidecar", ground.few(folders), settled.median)
         yield Point(PLOT, "gcsidecar, most during its first scan", ground.few(folders), peaks.median)

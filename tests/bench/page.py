@@ -42,19 +42,26 @@ def page(records: Mapping[str, Record], pictures: Mapping[str, str]) -> str:
         records: All figures.
         pictures: Files beside the page, and what each shows.
     """
-    newest = max(records.values(), key=lambda one: one.at, default=None)
-    points = [point for one in records.values() for point in one.points]
-    grown: list[tuple[Row | LeftOut, str]] = [(row, "") for row in growth.rows(points)]
+    chapters = _chapters(records)
+    every = [row for rows in chapters.values() for row, _ in rows]
     lines = [_HEAD, *_machine(records)]
-    for title, names in CHAPTERS.items():
-        rows = [(row, _age(records[name], newest)) for name in names if name in records for row in records[name].rows]
-        lines += _chapter(title, rows + (grown if title == next(iter(CHAPTERS)) else []))
+    for title, rows in chapters.items():
+        lines += ["", f"## {title}", "", *as_markdown(rows)]
     for file, shows in pictures.items():
         lines += ["", f"![{shows}]({file})"]
-    every = [row for one in records.values() for row in one.rows] + [row for row, _ in grown]
-    lines += _missed(every)
-    lines += _remarks(every)
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return "\n".join([*lines, *_missed(every), *_remarks(every)]).rstrip("\n") + "\n"
+
+
+def _chapters(records: Mapping[str, Record]) -> dict[str, list[tuple[Row | LeftOut, str]]]:
+    """The rows of each chapter, with what is to be said of their age."""
+    newest = max(records.values(), key=lambda one: one.at, default=None)
+    chapters: dict[str, list[tuple[Row | LeftOut, str]]] = {
+        title: [(row, _age(records[name], newest)) for name in names if name in records for row in records[name].rows]
+        for title, names in CHAPTERS.items()
+    }
+    points = (point for one in records.values() for point in one.points)
+    chapters["Growth"] = [(row, "") for row in growth.rows(points)]
+    return {title: rows for title, rows in chapters.items() if rows}
 
 
 def _machine(records: Mapping[str, Record]) -> Iterator[str]:
@@ -74,11 +81,6 @@ def _age(one: Record, newest: Record | None) -> str:
     return "" if newest is None or one.commit == newest.commit else f"as of {one.at[:10]}, {one.commit}"
 
 
-def _chapter(title: str, rows: Sequence[tuple[Row | LeftOut, str]]) -> Iterator[str]:
-    if rows:
-        yield from ("", f"## {title}", "", *as_markdown(rows))
-
-
 def _missed(rows: Sequence[Row | LeftOut]) -> Iterator[str]:
     missed = [row for row in rows if isinstance(row, Row) and row.met is False]
     yield from ("", "## Where a goal is missed", "")
@@ -94,8 +96,13 @@ def _by_how_much(row: Row) -> str:
 
 
 def _remarks(rows: Sequence[Row | LeftOut]) -> Iterator[str]:
+    """What is to be known of each; once, where it holds for several."""
+    whats: dict[str, list[str]] = {}
+    for row in rows:
+        if isinstance(row, Row) and row.remark:
+            whats.setdefault(row.remark, []).append(row.what)
     yield from ("", "## How it was measured", "")
-    yield from (_wrapped(f"- {row.what}: {row.remark}.") for row in rows if isinstance(row, Row) and row.remark)
+    yield from (_wrapped(f"- {'; '.join(names)}: {remark}.") for remark, names in whats.items())
 
 
 def _wrapped(item: str) -> str:

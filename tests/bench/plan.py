@@ -11,9 +11,9 @@ from bench.memory import TREES
 from bench.process import forget
 from bench.row import Point, Row, peer
 from bench.samples import seconds
-from gcsidecar.cache.measuring.sizes import TreeSize
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import RootSpec, Seconds
+from gcsidecar.cache.walking.sizes import TreeSize
 from gcsidecar.gc.collector import GarbageCollector
 from gcsidecar.gc.pressure import Measurement, Resource, Threshold
 

@@ -105,14 +105,14 @@ class Sidecar(Process):
         super().__init__((*prefix, COMMAND, "run", "--config", str(config)), self.log)
         self.port = port
 
-    def await_ready(self) -> None:
-        """Ask `/readyz` until it says yes, each time by a new connection, as kubelet does."""
+    def await_ready(self, poll_seconds: float = _POLL_SECONDS) -> None:
+        """Ask `/readyz` until it says yes, each time by a new connection, as kubelet does; that takes it time."""
         until = time.monotonic() + _START_SECONDS
         while not self._is_ready():
             self.check()
             if time.monotonic() > until:
                 raise BenchError(f"not ready after {_START_SECONDS:.0f} s")
-            time.sleep(_POLL_SECONDS)
+            time.sleep(poll_seconds)
 
     def get(self, path: str) -> bytes:
         """One page, by a connection of its own."""

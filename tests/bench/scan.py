@@ -33,8 +33,8 @@ FILES = 1_000_000
 ALL_FILES = (10_000, 100_000, FILES, 2_000_000)
 FOLDERS = {files: files * 12 // 1000 for files in ALL_FILES}
 PLOT = "scan"
-# So often it is asked whether all is measured: what is measured may be less by as much.
-_POLL_SECONDS = 0.02
+# So often it is asked whether all is measured, which may have been so for as long; more often would be in its way.
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ def _scan(root: Path, folders: int, way: _Way) -> _Scan:
     forget(root)
     began = time.perf_counter()
     with sidecar_on(root, prefix=way.prefix) as sidecar:
-        sidecar.await_ready()
+        sidecar.await_ready(_POLL_SECONDS)
         ready = time.perf_counter() - began
         sidecar.await_measured(folders, _POLL_SECONDS)
         return _Scan(time.perf_counter() - began, ready, sidecar.cpu_seconds(), empty)

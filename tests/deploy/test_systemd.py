@@ -79,7 +79,9 @@ def allowed() -> set[str]:
 
 
 def calls(name: str) -> set[str]:
-    """The system calls of a set, and of those in it."""
+    """The system calls of a set, and of those in it; what is no set is a call."""
+    if not name.startswith("@"):
+        return {name}
     lines = [line.strip() for line in analyze("syscall-filter", name).splitlines()[1:]]
     members = {line for line in lines if line and not line.startswith("#")}
     return members.union(*(calls(member) for member in members if member.startswith("@")))

@@ -87,6 +87,20 @@ def test_it_starts_below_the_minimum_and_stops_at_the_target(clock: FakeClock) -
     assert disk.gone == ["0", "1", "2"]
 
 
+def test_a_target_that_was_missed_is_pursued_before_the_minimum_is_crossed_again(clock: FakeClock) -> None:
+    disk = FakeDisk(free=99)
+    gc = collector(disk, clock, minimum=100, target=200)
+    first, *_ = items(gc, disk, clock, *[50] * 8)
+    first.meanwhile = lambda: setattr(disk, "free", disk.free - 60)
+    gc.collect()
+    assert (disk.gone, disk.free) == (["0", "1", "2"], 189), "others took some of it"
+    gc.collect()
+    assert (disk.gone, disk.free) == (["0", "1", "2", "3"], 239)
+    disk.free = 150
+    gc.collect()
+    assert disk.gone == ["0", "1", "2", "3"], "it had been met"
+
+
 def test_what_is_needed_is_measured_again_before_each(clock: FakeClock) -> None:
     disk = FakeDisk(free=0)
     gc = collector(disk, clock)

@@ -15,7 +15,7 @@ import needs
 from cache.helpers import opened
 from cache.trees import CANARY, snapshot
 from gcsidecar.cache.eviction.slots import decode
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

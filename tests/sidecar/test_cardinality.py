@@ -17,11 +17,11 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 import needs
 from cache.helpers import reconcile, spec
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.names import named
 from gcsidecar.cache.regrets import Regret
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.use.verdict import End
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.gc.collection import Collection, Failure
 from gcsidecar.gc.planning import Kept
 from gcsidecar.sidecar.metrics import Metrics

@@ -20,7 +20,7 @@ def test_a_parked_folder_whose_holder_is_dead_is_seen_to_within_a_second(tmp_pat
     make_folder(tmp_path, "a")
     lease = put(make_folder(tmp_path, ".gcsidecar/evicting/dead-1/a"))
     root = Root(spec(tmp_path), Link(), clock=clock)
-    caretaker = Caretaker([root], {}, clock)
+    caretaker = Caretaker([root], {}, lambda *_: None, clock)
     with locked(lease):
         caretaker.look_after()
         assert root.parked == {"a"}

@@ -21,7 +21,7 @@ from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.clock import SYSTEM_CLOCK
 from gcsidecar.sidecar.config import Config
-from gcsidecar.sidecar.keeper import LOCKS_SCARCE_SECONDS, Keeper
+from gcsidecar.sidecar.keeper import FIRST_LOOK_SECONDS, LOCKS_SCARCE_SECONDS, Keeper
 from gcsidecar.sidecar.metrics import Metrics
 from gcsidecar.sidecar.opening import Link
 from gcsidecar.sidecar.status import Status
@@ -90,6 +90,30 @@ def test_while_something_is_scarce_locks_are_asked_anew_before_each_plan(tmp_pat
             assert [made.round(LOCKS_SCARCE_SECONDS) for _ in range(3)] == [2, 2, 2]
         assert made.round(LOCKS_SCARCE_SECONDS) == 1
         assert made.metrics.registry.get_sample_value("gcsidecar_leases_reaped_total", {"reason": "dead"}) == 2
+
+
+def test_nothing_goes_before_all_folders_have_been_seen_once(tmp_path: Path) -> None:
+    for name, used_at in (("oldest", 1), ("older", 2), ("new", 3)):
+        make_folder(tmp_path, name)
+        os.utime(tmp_path / name, (used_at, used_at))
+    with scene(tmp_path, max_folders=2) as made:
+        made.root.census.refresh("new")
+        made.root.census.refresh("older")
+        make_folder(tmp_path, "another")
+        made.root.census.refresh("another")
+        assert [made.round(1.0) for _ in range(3)] == [3, 3, 3]
+        reconcile(made.root)
+        assert made.round(1.0) == 2
+        assert not (tmp_path / "oldest").exists()
+
+
+def test_where_that_takes_too_long_a_cap_is_kept_among_those_that_are_known(tmp_path: Path) -> None:
+    for name in ("a", "b", "unseen"):
+        make_folder(tmp_path, name)
+    with scene(tmp_path, max_folders=1) as made:
+        for name in ("a", "b"):
+            made.root.census.refresh(name)
+        assert [made.round(FIRST_LOOK_SECONDS / 2) for _ in range(2)] == [2, 1]
 
 
 def test_the_figures_go_on_in_the_middle_of_a_collection_but_not_with_each_eviction(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ _SHARED = frozenset({"nfs", "cifs", "smb2", "smb", "ceph", "fuse", "9p"})
 # How late a deletion was seen to come back (btrfs: 15 to 31 s, xfs: within 50 ms), with room to spare. Where it is soon
 # that is little: what is waited for in vain a fast writer may take meanwhile.
 _RECLAIM_SECONDS = {"btrfs": 45.0, "xfs": 0.25, "zfs": 30.0, "overlay": 1.0}
-_SETTLE_SECONDS = 90.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Filesystem:
         device: Its number; roots with the same one share their free space.
         kind: `ext4`, `tmpfs`, ...; the number in hexadecimal where there is no name for it.
         reclaim_seconds: How long it may take to give back what was deleted.
-        settle_seconds: How long another host's view of it may lag; 0 where no other host sees it.
+        is_shared: Whether other hosts may see it, whose view of it may lag.
         in_memory: Whether what lies on it is memory.
         locks_are_real: Whether all of this machine sees a lock on it, and the kernel ends it with its holder.
     """
@@ -34,7 +33,7 @@ class Filesystem:
     device: int
     kind: str
     reclaim_seconds: float
-    settle_seconds: float
+    is_shared: bool
     in_memory: bool
     locks_are_real: bool
 
@@ -51,7 +50,7 @@ def filesystem_of(fd: int, device: int) -> Filesystem:
         device,
         kind,
         _RECLAIM_SECONDS.get(kind, 0.0),
-        _SETTLE_SECONDS if kind in _SHARED else 0.0,
+        kind in _SHARED,
         kind in {"tmpfs", "ramfs"},
         locks_are_real(kind),
     )

@@ -12,6 +12,7 @@ from gcsidecar.cache.syscalls import is_immutable
 
 MOUNTED = "another filesystem is mounted there"
 MOVED = "it was moved while it was being measured"
+LOWER = "it can't be moved: it lies in a lower layer of an overlay, or under another project quota"
 IMMUTABLE = "it is immutable or append-only (chattr)"
 FOREIGN_DIRECTORY = "it belongs to another user, and we may not delete in it"
 FOREIGN_ENTRY = "it belongs to another user, in a sticky directory that isn't ours"

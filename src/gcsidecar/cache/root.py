@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from gcsidecar.cache.approach import open_root
 from gcsidecar.cache.chronicle import Chronicle
 from gcsidecar.cache.errors import RemovalError, RootUnavailableError, StateDirectoryError
-from gcsidecar.cache.eviction.protocol import Ground, evict, no_step, no_wait
+from gcsidecar.cache.eviction.protocol import IMMOVABLE, Ground, evict, no_step, no_wait
 from gcsidecar.cache.eviction.recovery import Recovered, Recovery
 from gcsidecar.cache.eviction.removal import never
 from gcsidecar.cache.eviction.state import StateDirectory
@@ -20,12 +20,13 @@ from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.folders.census import Census
 from gcsidecar.cache.folders.hearers import NO_WATCH, Watch
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.look import AT_WORK, Looks
 from gcsidecar.cache.mounts import Mounts
 from gcsidecar.cache.names import shown
+from gcsidecar.cache.obstacles import LOWER
 from gcsidecar.cache.use.guards import Guards
 from gcsidecar.cache.use.lease import LeasePatterns
 from gcsidecar.cache.use.open_files import OpenFiles
+from gcsidecar.cache.walking.look import AT_WORK, Looks
 from gcsidecar.contract import CONTRACT_VERSION, STATE_DIRECTORY
 from gcsidecar.errors import GcsidecarError
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
@@ -36,14 +37,16 @@ if TYPE_CHECKING:
 
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.tally import RootTally
-    from gcsidecar.cache.measuring.look import Look
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.regrets import Regret
     from gcsidecar.cache.spec import RootSpec
     from gcsidecar.cache.use.verdict import Reaped
+    from gcsidecar.cache.walking.look import Look
+    from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.gc.source import SourceTracker
 
 STANDBY = "standby"
+# By less a clock is slewed, or whoever reads both of them is held up in between.
+JUMP_SECONDS = 2.0
 
 
 def _unheard(*_values: object) -> None:
@@ -114,7 +117,7 @@ class Root:
         self.patterns = LeasePatterns(spec.lease.files)
         self._guards = Guards(spec, self.fd, open_files or OpenFiles(clock), clock)
         self._looks = Looks(spec, self.fd, self.patterns, clock)
-        self._began = (clock.time(), clock.monotonic())
+        self._looked_at = (clock.time(), clock.monotonic())
         self._newest: tuple[int, frozenset[str]] = (-1, frozenset())
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, wake=wake, clock=clock)
         if not dry_run:
@@ -226,7 +229,7 @@ class Root:
             self._state,
             self._reason,
             self._mounts.is_below,
-            self.filesystem.settle_seconds,
+            float(self.spec.lease.settle) if self.filesystem.is_shared else 0.0,
             self._wait,
             self._stop,
             self._step,
@@ -256,10 +259,13 @@ class Root:
         try:
             with self.census.evicting(folder):
                 removal = evict(self._ground(), folder.name)
-        except GcsidecarError:
+        except GcsidecarError as error:
+            if isinstance(error, DisposableInUseError) and error.reason == IMMOVABLE:
+                self.census.obstructed(folder, f".: {LOWER}")  # and will be: it is tried again only once measured
             if self.census.get(folder.name) is not folder and known_bytes is not None:  # it may be parked
                 self._look_apart({inode: known_bytes})
             raise
+        self.take_ballast()
         if removal.complete:
             return
         self.condemned += 1
@@ -269,6 +275,11 @@ class Root:
                 f"{self.name}/{shown(folder.name)}: {removal.failed} entries can't be deleted, the first is "
                 f"{removal.failures[0]}; what is left lies in {STATE_DIRECTORY}/condemned/ and is tried again"
             )
+
+    def take_ballast(self) -> None:
+        """Have again what was given up for a rename on a full disk, before others take all that came back."""
+        if self._state is not None and self.active:
+            self._state.take_ballast()
 
     def _expect_place(self) -> None:
         """See that the root is where the config says, and ours to evict from; asked before each eviction."""
@@ -362,8 +373,24 @@ class Root:
 
     def trusted_now(self, now: float) -> float:
         """The time, but never ahead of the clock that doesn't jump: a clock jump must not empty a cache."""
-        time_then, monotonic_then = self._began
+        time_then, monotonic_then = self._looked_at
         return min(now, time_then + self._clock.monotonic() - monotonic_then)
+
+    def look_at_clock(self) -> float:
+        """See whether the calendar's clock has jumped, so that no age and no idle time changes by that.
+
+        Returns:
+            By how many seconds it did; 0 for what it may have been slewed by.
+        """
+        (time_then, monotonic_then), now = self._looked_at, self._clock.time()
+        monotonic = self._clock.monotonic()
+        jumped = (now - time_then) - (monotonic - monotonic_then)
+        if abs(jumped) < JUMP_SECONDS:
+            jumped = 0.0
+        else:
+            self.census.clock_jumped(jumped)
+        self._looked_at = (now, monotonic)
+        return jumped
 
 
 def _open(path: str) -> int:

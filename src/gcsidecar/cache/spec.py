@@ -53,6 +53,13 @@ class LeaseSpec(_Spec, frozen=True):
         Seconds,
         Meta(description="A bare lease file in a parked folder ends after this, since nobody can remove it there."),
     ] = Seconds(24 * 3600)
+    settle: Annotated[
+        Seconds,
+        Meta(
+            description="Where other hosts may share the filesystem (NFS, CIFS, Ceph, 9p, FUSE), a folder that was "
+            "moved out waits for so long before it is looked at once more: what they do there is seen late."
+        ),
+    ] = Seconds(90)
     locks: Annotated[
         tuple[str, ...],
         Meta(description="Patterns of lock files that tools keep; while one of a folder's is locked, it is in use."),

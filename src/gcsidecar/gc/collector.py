@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from gcsidecar.gc.collection import Collection, Eviction
     from gcsidecar.gc.disposable import Disposable
-    from gcsidecar.gc.planning import Candidate
+    from gcsidecar.gc.planning import Candidate, Want
     from gcsidecar.gc.source import DisposableSource
 
 
@@ -88,6 +88,7 @@ class GarbageCollector:
         self._registry = Registry(clock)
         self._account = Account(clock, settle_seconds)
         self._collecting = threading.RLock()
+        self._pursued: frozenset[tuple[Resource, str | None]] = frozenset()
         self._gauges: list[Gauge] = []
         for resource, minimum, target in (
             (Resource.DISK, minimum_disk_space, target_disk_space),
@@ -163,6 +164,10 @@ class GarbageCollector:
         held = [gauge.threshold(reading) for gauge, reading in found]
         return measurements, tuple(threshold for threshold in held if threshold is not None)
 
+    def wants(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[Want, ...]:
+        """The thresholds that are crossed, and those for which the last collection ended short of the target."""
+        return wants(measurements, thresholds, self._pursued)
+
     def interval_seconds(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> float:
         """When to measure again: before the fastest writer could use up half of any headroom; 20 ms to 5 s."""
         return self._account.interval_seconds(measurements, thresholds)
@@ -174,8 +179,8 @@ class GarbageCollector:
             MeasurementError: One of the gauges could not be measured.
         """
         measurements, thresholds = self.measure()
-        scarce = bool(wants(measurements, thresholds))
-        return plan(self._with_candidates(measurements, scarce=scarce), thresholds, measurements.at)
+        found = self._with_candidates(measurements, scarce=bool(self.wants(measurements, thresholds)))
+        return plan(found, thresholds, measurements.at, pursued=self._pursued)
 
     def collect(self) -> Collection:
         """Dispose of the least recently used until every crossed threshold's target is met, or nothing more can go.
@@ -219,8 +224,10 @@ class GarbageCollector:
                 self._on_eviction,
                 self._all_in_order,
             )
+            self._pursued = frozenset()
             try:
                 run.run(self._stop)
+                self._pursued = run.pursued()
             except MeasurementError as error:
                 error.collection = run.collection()
                 raise

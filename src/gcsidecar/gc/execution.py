@@ -55,6 +55,7 @@ class Execution:
         self._failures: list[Failure] = []
         # What nothing that went was to bring, on paper; what it really brought is judged once it had time to come.
         self._unmet = {want.threshold: want.deficit for want in plan.wants}
+        self._lacking: list[Threshold] = []  # as it was last measured
         self._allowed = account.steps_allowed()
         self._paused = False
         self._looking = Looking(clock)
@@ -126,6 +127,15 @@ class Execution:
             self._plan.retry_at,
         )
 
+    def pursued(self) -> frozenset[tuple[Resource, str | None]]:
+        """What is short of its target at the end although something went, as others took of it or it brought less.
+
+        To wait for the next crossing would leave writers the smaller margin.
+        """
+        if not self._evictions or self._paused:
+            return frozenset()
+        return frozenset((threshold.resource, threshold.group) for threshold in self._lacking)
+
     def result(self) -> Collection:
         """What was done.
 
@@ -141,7 +151,8 @@ class Execution:
     def _scarce(self, now: Measurements) -> list[Threshold]:
         """Of the thresholds that were crossed, those whose target isn't met yet."""
         found = [(want.threshold, now.of(want.threshold)) for want in self._plan.wants]
-        return [threshold for threshold, reading in found if threshold.deficit(reading, now.coming(reading)) > 0]
+        self._lacking = [threshold for threshold, seen in found if threshold.deficit(seen, now.coming(seen)) > 0]
+        return self._lacking
 
     def _measure_before(self) -> Measurements:
         """What is free before the next one; what was measured just now after the last one will do for that, once.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gcsidecar.gc.ordering import in_order
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.pressure import Measurement, Resource, Threshold
@@ -163,8 +163,17 @@ class Plan:
     more: bool = False
 
 
-def wants(measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[Want, ...]:
+def wants(
+    measurements: Measurements,
+    thresholds: Sequence[Threshold],
+    pursued: Collection[tuple[Resource, str | None]] = (),
+) -> tuple[Want, ...]:
     """The thresholds that are crossed now, each with its deficit.
+
+    Args:
+        measurements: What was found.
+        thresholds: What it is held to.
+        pursued: Resources (with their group) whose collection ended short of the target: they count until it is met.
 
     Raises:
         ValueError: A threshold whose resource was not measured.
@@ -173,13 +182,20 @@ def wants(measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[
     for threshold in thresholds:
         reading = measurements.of(threshold)
         coming = measurements.coming(reading)
-        if threshold.crossed(reading, coming):
-            found.append(Want(threshold, reading, threshold.deficit(reading, coming)))
+        deficit = threshold.deficit(reading, coming)
+        is_pursued = deficit > 0 and (threshold.resource, threshold.group) in pursued
+        if is_pursued or threshold.crossed(reading, coming):
+            found.append(Want(threshold, reading, deficit))
     return tuple(found)
 
 
 def plan(
-    measurements: Measurements, thresholds: Sequence[Threshold], now: float, *, most_in_reserve: int = RESERVE
+    measurements: Measurements,
+    thresholds: Sequence[Threshold],
+    now: float,
+    *,
+    most_in_reserve: int = RESERVE,
+    pursued: Collection[tuple[Resource, str | None]] = (),
 ) -> Plan:
     """Choose what goes: in one walk from the least recently used on, each that helps where something is still scarce.
 
@@ -191,11 +207,12 @@ def plan(
         thresholds: What it is held to.
         now: POSIX seconds; a last use in the future counts as now.
         most_in_reserve: So many are looked at beyond what is to go.
+        pursued: As `wants` has it.
 
     Raises:
         ValueError: A threshold whose resource was not measured.
     """
-    walk = _Walk(wants(measurements, thresholds), most_in_reserve)
+    walk = _Walk(wants(measurements, thresholds, pursued), most_in_reserve)
     for candidate in in_order(measurements, thresholds, now, walk.far_enough):
         walk.come_by(candidate)
     return walk.plan(measurements.at)

@@ -1,4 +1,4 @@
-"""The caretaker of roots: becomes the one that acts on each, and deals with what lies in their `.gcsidecar/`.
+"""The caretaker of roots: sees that each is where it was, becomes the one that acts on it, and clears `.gcsidecar/`.
 
 It is called from the keeper's thread, so that it never meets an eviction under way.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.errors import StateDirectoryError
+from gcsidecar.cache.errors import RootUnavailableError, StateDirectoryError
 from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.log import fields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gcsidecar.cache.root import Root
     from gcsidecar.gc.clock import Clock
@@ -31,11 +31,14 @@ class Caretaker:
     Args:
         roots: All of them.
         about: What the lock files say of their holder.
+        lost: Called when a root is not where it was.
         clock: Both clocks.
     """
 
-    def __init__(self, roots: Sequence[Root], about: Mapping[str, object], clock: Clock) -> None:
-        self._roots, self._about, self._clock = tuple(roots), about, clock
+    def __init__(
+        self, roots: Sequence[Root], about: Mapping[str, object], lost: Callable[[Root, str], None], clock: Clock
+    ) -> None:
+        self._roots, self._about, self._lost, self._clock = tuple(roots), about, lost, clock
         self._retry_at = self._recover_at = 0.0
         self._problems: dict[str, str] = {}
 
@@ -50,6 +53,9 @@ class Caretaker:
         if monotonic >= self._retry_at:
             self._retry_at = monotonic + RETRY_SECONDS
             for root in self._roots:
+                self._expect_in_place(root)
+                root.take_ballast()
+            for root in self._roots:
                 if not root.active and self._activate(root):
                     came_back |= self._recover(root)
             for root in self._roots:
@@ -60,6 +66,13 @@ class Caretaker:
             for root in self._roots:
                 came_back |= self._recover(root)
         return came_back
+
+    def _expect_in_place(self, root: Root) -> None:
+        """There is no hint of what is mounted over a root, or taken off; what came there has to be kept soon."""
+        try:
+            root.check()
+        except RootUnavailableError as error:
+            self._lost(root, str(error))
 
     def _activate(self, root: Root) -> bool:
         try:

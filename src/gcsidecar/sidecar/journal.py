@@ -131,6 +131,16 @@ def history(root: str, event: str, problem: str) -> None:
     _history_log.log(logging.WARNING if problem else logging.INFO, event, extra=fields(root=root, **values))
 
 
+def inodes_uncounted(filesystem: str, kind: str) -> None:
+    """A filesystem doesn't count its inodes (btrfs), so nothing can be held to thresholds for them; told of once."""
+    _log.info("inodes-uncounted", extra=fields(filesystem=filesystem, kind=kind))
+
+
+def clock_jumped(root: str, seconds: float) -> None:
+    """The calendar's clock jumped; ages and idle times were set right."""
+    _log.warning("clock-jumped", extra=fields(root=root, seconds=seconds))
+
+
 def failed(failures: Sequence[Failure]) -> None:
     """Evictions that raised."""
     for failure in failures:

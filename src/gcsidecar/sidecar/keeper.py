@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from gcsidecar.cache.survey import Survey, Surveyed
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 from gcsidecar.gc.collector import GarbageCollector
 from gcsidecar.gc.errors import CollectionError, MeasurementError
-from gcsidecar.gc.planning import wants
 from gcsidecar.gc.pressure import Resource
 from gcsidecar.sidecar import journal
 from gcsidecar.sidecar.caretaker import RETRY_SECONDS, Caretaker
@@ -45,6 +45,8 @@ _log = logging.getLogger("gcsidecar.keeper")
 STOP_SECONDS = 0.6
 # Totals of a large root take a while to gather: at most a tenth of the time goes into publishing them.
 PUBLISH_COST_FACTOR = 10.0
+# At a start nothing goes before all folders are known; but a disk that fills can't wait for them for longer.
+FIRST_LOOK_SECONDS = 5.0
 # So often at most the figures of the filesystem are renewed in the middle of a collection, which may take minutes.
 FIGURES_SECONDS = 1.0
 # While something is scarce, leases that were locked are asked so often whether they still are.
@@ -92,9 +94,10 @@ class Keeper:
         for root in self._roots:
             self._collector.add_source(root.census.source)
         idle = [float(root.spec.max_idle) for root in self._roots if root.spec.max_idle is not None]
+        self._begin_at = clock.monotonic() + FIRST_LOOK_SECONDS
         self._occasion = Occasion(self._versions, min(idle, default=None), clock)
         self._patience = journal.Patience(clock)
-        self._caretaker = Caretaker(self._roots, about, clock)
+        self._caretaker = Caretaker(self._roots, about, lost, clock)
         self._survey = Survey(
             roots, watched=watched, publish=self._publish_roots, lost=lost, spec=config.measure, clock=clock
         )
@@ -176,25 +179,39 @@ class Keeper:
             if any(self._has_news(one) for one in self._surveyed):  # of this thread's doing, or of a history's
                 self._survey.wake()
             self._stopping.wait(seconds)
+        # Where that hangs so does this thread, and is seen to: then nothing more is begun on its filesystem.
+        with contextlib.suppress(OSError):
+            os.fstatvfs(self._roots[0].fd)
 
     # One round
 
     def _round(self) -> float:
         """Measure, and collect if need be; returns when to measure again, in seconds."""
+        self._look_at_clock()
         if self._caretaker.look_after():
             self._survey.wake()
         try:
             measurements, thresholds = self._collector.measure()
-            crossed = wants(measurements, thresholds)
+            crossed = self._collector.wants(measurements, thresholds)
             if crossed:
                 self._look_at_locks()
             self._publish(measurements, thresholds, scarce=bool(crossed))
-            if self._occasion.arises(crossed):
+            if self._knows_folders() and self._occasion.arises(crossed):
                 self._plan_and_execute()
         except MeasurementError as error:
             self._unmeasured(error)
             return RETRY_SECONDS
         return self._collector.interval_seconds(measurements, thresholds)
+
+    def _knows_folders(self) -> bool:
+        """Whether all folders have been seen: what is the oldest of some need not be that of all."""
+        known = all(root.census.complete for root in self._roots)
+        return known or self._clock.monotonic() >= self._begin_at
+
+    def _look_at_clock(self) -> None:
+        for root in self._roots:
+            if jumped := root.look_at_clock():
+                journal.clock_jumped(root.name, jumped)
 
     def _look_at_locks(self) -> None:
         """What a dead holder kept may go at once; the kernel tells nobody that a lock was dropped."""
@@ -260,6 +277,8 @@ class Keeper:
             (reading.resource, reading.group): self._collector.fill_rate(reading.resource, reading.group)
             for reading in measurements.readings
         }
+        if not self.status.measured_at:
+            self._say_what_is_off(measurements)
         progress = self._survey.progress
         self._figures_at = self._clock.monotonic() + FIGURES_SECONDS
         self.status = replace(
@@ -277,6 +296,12 @@ class Keeper:
             entries_looked_at=progress.entries,
             to_be_measured=progress.waiting,
         )
+
+    def _say_what_is_off(self, measurements: Measurements) -> None:
+        wanted = any(self._config.thresholds_of(root.spec).inodes is not None for root in self._roots)
+        counted = any(one.resource is Resource.INODES and one.capacity > 0 for one in measurements.readings)
+        if wanted and not counted:
+            journal.inodes_uncounted(self.status.name, self.status.kind)
 
     def _publish_roots(self) -> float | None:
         """Publish what is new; returns in how many seconds that may be done, where it may not yet."""

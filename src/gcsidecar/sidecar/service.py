@@ -10,6 +10,7 @@ import os
 import queue
 import signal
 import socket
+import threading
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ from gcsidecar.sidecar.status import FilesystemStatus, RootStatus, Status, Watch
 from gcsidecar.sidecar.web.listening import WebError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from concurrent.futures import Future
 
     from gcsidecar.cache.root import Root
@@ -46,6 +47,8 @@ _log = logging.getLogger("gcsidecar.service")
 POLL_SECONDS = 1.0
 # At the start roots that answer at once begin together; one that hangs holds the others up no longer than this.
 FIRST_ROOTS_SECONDS = 0.25
+# So long the closing of a root is awaited while others go on; at the end it is for a moment only.
+CLOSE_SECONDS = 2.0
 _NO_OPTIONS = WebOptions()
 
 
@@ -172,7 +175,7 @@ class Service:
         for one in opened:
             opener = self._openers.pop(one.root.name, None)
             if opener is None or opener.spec is not one.root.spec:
-                one.close()  # the config has changed meanwhile
+                _close([one], CLOSE_SECONDS)  # the config has changed meanwhile
                 continue
             self._opened[one.root.name] = one
             _log.info(
@@ -202,13 +205,16 @@ class Service:
             self._keepers[device] = keeper
             keeper.start()
 
-    def _end(self, keepers: list[Keeper]) -> None:
+    def _end(self, keepers: list[Keeper]) -> set[str]:
+        """End keepers; the names of the roots whose filesystem hangs."""
         for keeper in keepers:
             keeper.begin_to_stop()
-        until = self._clock.monotonic() + STOP_SECONDS
+        until, hung = self._clock.monotonic() + STOP_SECONDS, set[str]()
         for keeper in keepers:
             if not keeper.stop(max(0.0, until - self._clock.monotonic())):
                 _log.error("hung", extra=fields(filesystem=keeper.status.name))
+                hung.update(keeper.status.roots)
+        return hung
 
     def _lose(self, lost: _Lost) -> None:
         """A root is not where it was: let go of it, and try to open what is there now."""
@@ -222,10 +228,9 @@ class Service:
     def _close(self, closing: list[Opened]) -> None:
         devices = {one.root.filesystem.device for one in closing}
         self._end([self._keepers.pop(device) for device in devices if device in self._keepers])
-        _begin_to_close(closing)
         for one in closing:
             del self._opened[one.root.name]
-            one.close()
+        _close(closing, CLOSE_SECONDS)
         self._keep(devices)
 
     def _is_watched(self) -> bool:
@@ -313,16 +318,23 @@ class Service:
         self._notifier.stopping()
         for opener in self._openers.values():
             opener.stop()
-        self._end(list(self._keepers.values()))
-        _begin_to_close(self._opened.values())
+        hung = self._end(list(self._keepers.values()))
         self._web.stop(0.1)
         self._watcher.close()  # all watches at once: to take off 100,000 one by one takes half a second
-        for one in self._opened.values():
-            one.close()
+        # What is begun on a mount that hangs the kernel wouldn't let us end: there all is left as it is.
+        _close([one for name, one in self._opened.items() if name not in hung], STOP_SECONDS)
         _log.info("stopped", extra=fields(seconds=time.monotonic() - began))
 
 
-def _begin_to_close(closing: Iterable[Opened]) -> None:
-    """Let all of them write their histories at once: where one hangs, the others don't wait for it."""
-    for one in closing:
+def _close(closing: Sequence[Opened], timeout_seconds: float) -> None:
+    """Close roots, each in a thread of its own: on a mount that hangs that may take for ever, and is left behind."""
+    for one in closing:  # all of them write their histories at once
         one.root.chronicle.begin_to_end()
+    threads = [threading.Thread(target=one.close, name=f"close-{one.root.name}", daemon=True) for one in closing]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + timeout_seconds
+    for one, thread in zip(closing, threads, strict=True):
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            _log.error("hung", extra=fields(root=one.root.name))

@@ -14,7 +14,7 @@ import pytest
 from cache.helpers import make_folder, opened
 from cache.measuring.surveying import MIB, Surveyor, measure_all
 from fakes import FakeClock
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:

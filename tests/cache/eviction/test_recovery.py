@@ -218,7 +218,7 @@ def test_where_other_hosts_see_the_filesystem_a_parked_folder_waits_until_they_k
     clock = FakeClock(time.time())
     parked = park(tmp_path, lease=None)
     with opened(tmp_path, active=False, clock=clock) as root:
-        root.filesystem = replace(root.filesystem, settle_seconds=90.0)
+        root.filesystem = replace(root.filesystem, is_shared=True)
         root.activate({})
         root.recover()
         advance_and_recover(root, clock, 89)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
@@ -16,10 +17,11 @@ from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
 from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import LeaseSpec, Seconds
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Change, ChangeKind, Watcher
+from gcsidecar.gc.errors import DisposableInUseError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -562,3 +564,15 @@ def test_whatever_happens_no_descriptor_is_left_open(tmp_path: Path) -> None:
             folder_of(root, "b").dispose()
         assert descriptors() == during
     assert descriptors() == before
+
+
+def test_a_folder_that_came_back_from_its_eviction_is_a_reason_to_plan_anew(tmp_path: Path) -> None:
+    make_folder(tmp_path, "a")
+    with opened(tmp_path) as root:
+        folder = folder_of(root, "a")
+        with contextlib.suppress(DisposableInUseError), root.census.evicting(folder):
+            planned_at = root.census.version
+            assert keep_of(root, "a", time.time()) == "evicting"
+            raise DisposableInUseError("a: stopped", reason="stopped")
+        assert root.census.version > planned_at
+        assert keep_of(root, "a", time.time()) is None

@@ -12,7 +12,7 @@ import pytest
 from gcsidecar.cache.folders.figures import Figure
 from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.folders.table import CHUNK, NOTHING_RARE, Table
-from gcsidecar.cache.measuring.sizes import TreeSize
+from gcsidecar.cache.walking.sizes import TreeSize
 from gcsidecar.gc.errors import DisposableSizeNotSupportedError
 from gcsidecar.gc.pressure import Resource
 

@@ -162,8 +162,9 @@ def test_those_that_are_young_grow_up_at_their_time_in_whatever_order_they_came(
     for ago in (5.1, 1.25, 9.7, 0.1):
         folder = Folder(table, f"{ago}", STATUS, pinned=False, arrived_at=NOW - ago)
         table.put(folder)
-        young.add(folder)
+        young.add(folder, NOW)
         folders.append(folder)
+    young.add(Folder(table, "grown", STATUS, pinned=False, arrived_at=NOW - 10), NOW)
     assert young.next_at() == folders[2].young_until
     assert [folder.name for folder in young.grown_up(folders[0].young_until)] == ["9.7", "5.1"]
     table.drop(folders[1])

@@ -12,9 +12,9 @@ from cache.helpers import Tracker, reconcile, spec
 from cache.history.looking import await_stock, eventually
 from fakes import FakeClock
 from gcsidecar.cache.folders.census import RECENT_SECONDS
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, Seconds
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -259,6 +259,7 @@ def test_rows_that_all_become_longer_in_any_order_keep_the_log_within_its_bound_
         refused += database.write(some)
         log_bytes = max(log_bytes, os.stat("history.sqlite-wal", dir_fd=directory_fd).st_size)
     found = [one.disk_bytes for some in database.present() for one in some]
+    assert database._pruning.present_bytes <= limits.present_bytes
     database.close()
     assert log_bytes <= WAL_MOST_BYTES
     assert size_bytes(directory_fd) <= limits.bytes

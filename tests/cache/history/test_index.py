@@ -15,10 +15,11 @@ from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.folders.census import RECENT_SECONDS
 from gcsidecar.cache.history.backlog import MANY_CHANGES
 from gcsidecar.cache.history.recorder import PATIENCE_SECONDS
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.history.records import Arrival
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, LeaseSpec, Seconds
 from gcsidecar.cache.survey import Survey, Surveyed
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.cache.watching.hints import Hints
 from gcsidecar.cache.watching.watcher import Watcher
 from gcsidecar.gc.errors import DisposableInUseError
@@ -147,7 +148,12 @@ def test_what_had_a_lease_of_any_kind_is_looked_at_and_keeps_its_size(
 ) -> None:
     fill(tmp_path)
     keys = make(tmp_path / "a")
-    sizes = measured_once(tmp_path, clock, **keys)
+    with run(tmp_path, clock, **keys) as first:
+        first.measure_all()
+        sizes = first.sizes()
+        clock.advance(200)
+        reconcile(first.root)
+        assert first.folder("a").dead_leases == (make is dead)
     assert asked(tmp_path, "SELECT leaseless FROM folders WHERE name = CAST('a' AS BLOB)") == [0]
     with run(tmp_path, clock, order="act wait", **keys) as again:
         assert "a" in again.leased()
@@ -297,6 +303,24 @@ def test_a_first_scan_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -
     eventually(lambda: asked(tmp_path, query) >= [MANY_CHANGES], "as many as are written together")
     root.close()
     assert asked(tmp_path, query) == [MANY_CHANGES + 10]
+
+
+def test_what_is_measured_before_its_row_is_made_is_written_after_that(tmp_path: Path, clock: FakeClock) -> None:
+    fill(tmp_path, "a")
+    with Run(tmp_path, clock, order="act wait") as first:
+        first.root.census.refresh("a")
+        first.measure_all()
+        recorder = first.root.chronicle.recorder
+        assert recorder is not None
+        for number in range(MANY_CHANGES):
+            recorder.note_change(f"other{number}")
+        recorder.note(Arrival("b", 7, 1.0))
+        clock.advance(1)
+        recorder.wake()
+        eventually(lambda: not recorder.is_due(), "what is due is written")
+        first.look()
+        sizes = first.sizes()
+    assert asked(tmp_path, "SELECT disk_bytes FROM folders WHERE departed_at IS NULL") == list(sizes.values())
 
 
 def test_what_nobody_measured_yet_is_to_be_measured(tmp_path: Path, clock: FakeClock) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from cache.helpers import Tracker, make_folder, reconcile, spec
 from cache.history.starting import clock_later, measured_once, run
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import LeaseSpec
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,9 +17,12 @@ import pytest
 
 from cache.helpers import make_folder, opened, reconcile, spec
 from cache.history.looking import asked, await_stock, eventually
+from fakes import FakeClock
 from gcsidecar.cache.history.backlog import Backlog
-from gcsidecar.cache.history.limits import SCATTERED_BATCH
-from gcsidecar.cache.history.recorder import Recorder
+from gcsidecar.cache.history.basis import Basis
+from gcsidecar.cache.history.database import Database
+from gcsidecar.cache.history.limits import BATCH, SCATTERED_BATCH, Limits
+from gcsidecar.cache.history.recorder import PATIENCE_SECONDS, Recorder
 from gcsidecar.cache.history.records import Arrival, Use
 from gcsidecar.cache.spec import HistorySpec
 from gcsidecar.gc.clock import SYSTEM_CLOCK
@@ -27,11 +30,12 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gcsidecar.cache.history.database import Database
     from gcsidecar.cache.history.records import Present, Record
+    from gcsidecar.gc.clock import Clock
 
 SEED = int(os.environ.get("SEED", random.SystemRandom().randrange(1 << 32)))
 KILLS = 12
+BASIS = Basis("{folder}/.lease", "mtime", "user=0")
 
 
 @pytest.fixture
@@ -58,11 +62,9 @@ class Nobody:
         pass
 
 
-def recorder(directory_fd: int, listener: Nobody) -> Recorder:
+def recorder(directory_fd: int, listener: Nobody, clock: Clock = SYSTEM_CLOCK) -> Recorder:
     root = spec(Path("/nowhere"), history=HistorySpec())
-    return Recorder(
-        root, directory_fd, 1 << 40, listener=listener, said=lambda _event, _problem: None, clock=SYSTEM_CLOCK
-    )
+    return Recorder(root, directory_fd, 1 << 40, listener=listener, said=lambda _event, _problem: None, clock=clock)
 
 
 def test_what_happens_is_in_the_file_within_a_second(tmp_path: Path) -> None:
@@ -95,6 +97,32 @@ def test_nobody_waits_for_it_while_it_hangs_and_its_end_is_not_awaited_for_long(
     assert time.monotonic() - began < 0.6
     goes_on.set()
     eventually(one.stop, "it ends")
+
+
+def test_nor_for_what_it_knows_of_folders_when_it_hangs_while_it_tells(directory_fd: int) -> None:
+    database = Database(directory_fd, Limits.within(1000, 1 << 20, 1 << 40), BASIS, 1.0)
+    database.write([Arrival(f"f{number}", number, 1.0) for number in range(2 * BATCH)])
+    database.close()
+    told, goes_on, clock = threading.Semaphore(0), threading.Semaphore(0), FakeClock()
+
+    class Slow(Nobody):
+        def recall(self, known: Sequence[Present]) -> None:
+            assert len(known) == BATCH
+            told.release()
+            assert goes_on.acquire(timeout=10)
+
+    one = recorder(directory_fd, Slow(), clock)
+    assert told.acquire(timeout=10)
+    clock.advance(PATIENCE_SECONDS - 0.1)
+    assert one.is_reading()
+    goes_on.release()
+    assert told.acquire(timeout=10)
+    clock.advance(PATIENCE_SECONDS - 0.1)
+    assert one.is_reading(), "it told something meanwhile"
+    clock.advance(0.1)
+    assert not one.is_reading()
+    goes_on.release()
+    assert one.stop()
 
 
 def test_of_a_hundred_thousand_folders_that_are_used_and_measured_at_once_none_is_left_out() -> None:

@@ -14,9 +14,9 @@ from fakes import FakeClock
 from gcsidecar import GarbageCollector
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.measuring.caps import FoldersGauge
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, Seconds
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from pathlib import Path

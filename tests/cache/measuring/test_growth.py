@@ -19,7 +19,7 @@ from cache.measuring.surveying import MIB, Disk, Surveyor, measure_all
 from fakes import FakeClock
 from gcsidecar.cache.measuring.caps import SizeGauge
 from gcsidecar.cache.measuring.growth import MOST_PAUSES, PATIENCE_SECONDS, SHORTEST_SECONDS
-from gcsidecar.cache.measuring.sizes import measure
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -127,6 +127,20 @@ def test_what_was_there_at_the_start_explains_nothing_that_was_written_since(tmp
             gauge.measure()
         reading = gauge.measure()
         assert reading.least_free == reading.free - 2 * MIB
+
+
+def test_what_grew_before_a_restart_explains_nothing_that_was_written_since(tmp_path: Path) -> None:
+    """Its size was known from the history, as of an hour ago."""
+    with scene(tmp_path) as made:
+        (folder,) = made.root.census.folders()
+        folder.measured_at = made.clock.now - 3600
+        (tmp_path / "a/before").write_bytes(b"x" * MIB)
+        made.disk.write(tmp_path / "a/since", MIB)
+        made.look()
+        made.root.census.measured(folder, measure(made.root.fd, "a"))
+        made.look()
+        reading = made.gauge.measure()
+        assert reading.least_free == reading.free - MIB
 
 
 def test_it_asks_once_and_waits_for_the_answer(tmp_path: Path) -> None:

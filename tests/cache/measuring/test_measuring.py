@@ -13,9 +13,9 @@ from cache.helpers import make_folder, opened
 from fakes import FakeClock
 from gcsidecar.cache.measuring.measuring import ENTRIES_PER_SECOND, STRETCH_ENTRIES, Measuring
 from gcsidecar.cache.measuring.schedule import GROWING_SECONDS, Target
-from gcsidecar.cache.measuring.sizes import measure
-from gcsidecar.cache.measuring.surveyors import LARGE_ENTRIES
 from gcsidecar.cache.spec import MeasureSpec, Seconds
+from gcsidecar.cache.surveying.surveyors import LARGE_ENTRIES
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.cache.watching.hints import Noted
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from gcsidecar.cache.measuring.schedule import (
     Schedule,
     Target,
 )
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import MeasureSpec
+from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,6 @@ import pytest
 from cache.helpers import make_folder, opened
 from fakes import FakeClock
 from gcsidecar.cache.measuring.schedule import Target
-from gcsidecar.cache.measuring.sizes import TreeSize
 from gcsidecar.cache.measuring.sweep import (
     AGAIN_SECONDS,
     LEAST_SECONDS,
@@ -24,6 +23,7 @@ from gcsidecar.cache.measuring.sweep import (
     Sweep,
 )
 from gcsidecar.cache.spec import MeasureSpec, Seconds
+from gcsidecar.cache.walking.sizes import TreeSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

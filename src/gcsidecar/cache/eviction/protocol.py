@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gcsidecar.cache.eviction.slots import Slot
     from gcsidecar.cache.eviction.state import StateDirectory
 
+IMMOVABLE = "immovable"
 # How often a folder's name may change under us before we leave it for the next round.
 ATTEMPTS = 3
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
@@ -158,7 +159,9 @@ def _move_out(ground: Ground, name: str, fd: int, slot: Slot, mode: int) -> None
     except OSError as error:
         _restore_mode(fd, mode)
         if error.errno in {errno.ENOENT, errno.EXDEV, errno.EBUSY}:
-            raise DisposableInUseError(f"{name}: {error.strerror}", reason=_why_not(error)) from error
+            # No mount is in between here: so it is a directory of an overlay's lower layer, or under another quota.
+            reason = IMMOVABLE if error.errno == errno.EXDEV else _why_not(error)
+            raise DisposableInUseError(f"{name}: {error.strerror}", reason=reason) from error
         raise
     ground.step("moved out")
     if not is_named(slot.fd, slot.entry, fd):

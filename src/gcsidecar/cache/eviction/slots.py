@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.measuring.figures import BLOCK_BYTES
 from gcsidecar.cache.syscalls import rename_exclusive
+from gcsidecar.cache.walking.figures import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

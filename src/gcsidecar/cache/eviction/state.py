@@ -17,8 +17,9 @@ from gcsidecar.cache.descent import identity_of
 from gcsidecar.cache.errors import StateDirectoryError
 from gcsidecar.cache.eviction.apart import Apart
 from gcsidecar.cache.eviction.slots import CONDEMNED, EVICTING, Side, own_directory, set_mode
+from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.history.file import size_bytes
-from gcsidecar.cache.measuring.figures import BLOCK_BYTES
+from gcsidecar.cache.walking.figures import BLOCK_BYTES
 from gcsidecar.contract import LOCK, STATE_DIRECTORY
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class StateDirectory:
 
     def __init__(self, root_fd: int, about: Mapping[str, object]) -> None:
         self._root_fd, self._about = root_fd, about
+        self._has_ballast = False
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
             try:
@@ -99,16 +101,23 @@ class StateDirectory:
             raise StateDirectoryError(
                 f"can't make room in {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
             ) from error
-        # Ballast is a comfort: without it a rename on a full disk may fail, and is tried again.
+        self.take_ballast()
+
+    def take_ballast(self) -> None:
+        """Have the ballast again if it isn't there; a comfort: without it a rename on a full disk may fail."""
+        if self._has_ballast:
+            return
         with contextlib.suppress(OSError):
             fd = os.open(BALLAST, _FILE_FLAGS, 0o600, dir_fd=self._fd)
             try:
                 os.posix_fallocate(fd, 0, BALLAST_BYTES)
+                self._has_ballast = True
             finally:
                 os.close(fd)
 
     def drop_ballast(self) -> bool:
         """Give the ballast up, for a rename that found no room; False where there was none."""
+        self._has_ballast = False
         try:
             os.unlink(BALLAST, dir_fd=self._fd)
         except OSError:
@@ -138,6 +147,9 @@ class StateDirectory:
         with contextlib.suppress(OSError):
             text = json.dumps(self._about, indent=2, ensure_ascii=True) + "\n"
             os.ftruncate(self._lock_fd, os.pwrite(self._lock_fd, text.encode("ascii"), 0))
+            # To close a file waits until it is written: on a mount that hangs by then that would hold up our end.
+            if filesystem_of(self._lock_fd, 0).is_shared:
+                os.fsync(self._lock_fd)
 
 
 def _is_named(dir_fd: int, name: str, fd: int) -> bool:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from gcsidecar.cache.folders.hearers import Listener, Watch
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.history.records import Present
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
+    from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.source import SourceTracker
 
@@ -85,8 +85,9 @@ class Census:
         self.adoption = Adoption(root.fd, self, watch)
         self.version = 0  # goes up with every change that a plan may depend on
         self.complete = False  # whether it has been reconciled once
-        # Both only ever go up: what measurings have found of growth that nobody told of, and what went with folders.
+        # Both only ever go up: what measurings have found of growth since we began, and what went with folders.
         self.grown_bytes = self.gone_bytes = 0
+        self._began = clock.time()
 
     # What is known
 
@@ -107,11 +108,6 @@ class Census:
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
-
-    def growing(self) -> list[Folder]:
-        """Those that may take more than is known: in use, never measured, or changed since."""
-        may_have_grown = self._table.may_have_grown
-        return [folder for folder in self._table.folders() if may_have_grown(folder.row)]
 
     def is_folder_name(self, name: str) -> bool:
         """Whether a path relative to the root can be a folder's."""
@@ -295,12 +291,8 @@ class Census:
         folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
         self._table.put(folder)
         self._folders[name] = folder
-        self._await_age(folder, now)
+        self._young.add(folder, now)
         return folder
-
-    def _await_age(self, folder: Folder, now: float) -> None:
-        if folder.young_until > now:
-            self._young.add(folder)
 
     @contextlib.contextmanager
     def _counting(self, folder: Folder, now: float) -> Iterator[None]:
@@ -340,6 +332,16 @@ class Census:
         with self._lock:
             self.version += 1
 
+    def clock_jumped(self, by_seconds: float) -> None:
+        """What is known of times counts by the calendar's clock as it is now."""
+        now = self._clock.time()
+        with self._lock:
+            for folder in self._table.folders():
+                with self._counting(folder, now):
+                    folder.clock_jumped(by_seconds, now)
+                self._young.add(folder, now)
+            self.version += 1
+
     def grow_up(self) -> float | None:
         """Let those be idle that are young no longer; returns when the next one will be, POSIX seconds, or none."""
         now = self._clock.time()
@@ -361,7 +363,7 @@ class Census:
                 return
             # What the first measuring finds was used before anybody looked.
             last_used = folder.last_used() if folder.measured_at else None
-            if folder.may_have_grown and (folder.measured_at or folder.arrived_at is not None):
+            if folder.may_have_grown and max(folder.measured_at, folder.arrived_at or 0.0) >= self._began:
                 self.grown_bytes += max(0, size.disk_bytes - (folder.disk_bytes or 0))
             with self._counting(folder, now):
                 folder.measured(size, at, atime=self._root.spec.last_used == "atime")
@@ -371,6 +373,12 @@ class Census:
             self._listener.used(folder)
         else:
             self._listener.noted(folder)
+
+    def obstructed(self, folder: Folder, obstacle: str) -> None:
+        """Something stands in the way of its eviction that no measuring finds."""
+        with self._lock:
+            folder.obstacle = obstacle
+            self.version += 1
 
     # What was known before
 
@@ -384,7 +392,7 @@ class Census:
             if folder.identity == (status.st_dev, status.st_ino):
                 with self._counting(folder, now):
                     folder.recall(known, now)
-                self._await_age(folder, now)
+                self._young.add(folder, now)
         return None
 
     def _adopt(self, known: Present, status: os.stat_result, now: float) -> Folder:
@@ -396,7 +404,7 @@ class Census:
         folder.recall(known, now)
         folder.count(now)
         self._running.recount(folder, None)
-        self._await_age(folder, now)
+        self._young.add(folder, now)
         self.version += 1
         return folder
 
@@ -409,7 +417,7 @@ class Census:
                 return False
             with self._counting(folder, now):
                 folder.arrived_at = min(at, now)
-            self._await_age(folder, now)
+            self._young.add(folder, now)
             self.version += 1
         return True
 
@@ -434,6 +442,7 @@ class Census:
             else:
                 self._watch.add(folder.name)
                 self.refresh(folder.name)
+                self.changed()  # who planned meanwhile (after a reload, say) took it for one that stays
         # Its name may have been taken anew while it was away.
         self.refresh(folder.name)
 

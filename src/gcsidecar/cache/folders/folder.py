@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import os
 
     from gcsidecar.cache.folders.table import Table
-    from gcsidecar.cache.measuring.look import Look
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.use.verdict import Leases
+    from gcsidecar.cache.walking.look import Look
+    from gcsidecar.cache.walking.sizes import TreeSize
 
 _STATES = tuple(State)
 _PLACES = {state: place for place, state in enumerate(_STATES, start=1)}
@@ -253,6 +253,20 @@ class Folder:
         self.inner_at = max(size.newest_mtime, size.newest_atime if atime else 0.0)
         self.measured_at = at
         self.obstacle = size.obstacle
+
+    def clock_jumped(self, by_seconds: float, now: float) -> None:
+        """Its age, its idle time and that of its size stay what they were, though the calendar's clock has jumped.
+
+        After a jump back a last use that the filesystem knows may lie in the future, and counts as now.
+        """
+        if self.arrived_at is not None:
+            self.arrived_at = min(self.arrived_at + by_seconds, now)
+        if self.measured_at:
+            self.measured_at = min(self.measured_at + by_seconds, now)
+        if by_seconds > 0:
+            self.touched_at = min(self.last_used() + by_seconds, now)
+        elif self.touched_at:
+            self.touched_at += by_seconds
 
     @property
     def leaseless(self) -> bool:

@@ -105,9 +105,11 @@ class Young:
         # Time and row in one number: 100,000 may arrive together, and a tuple of both is twice as large.
         self._heap: list[int] = []
 
-    def add(self, folder: Folder) -> None:
-        """It is young."""
-        heapq.heappush(self._heap, int(folder.young_until * _TICKS_PER_SECOND) << _ROW_BITS | folder.row)
+    def add(self, folder: Folder, now: float) -> None:
+        """It is one of them, if it is young now."""
+        until = folder.young_until
+        if until > now:
+            heapq.heappush(self._heap, int(until * _TICKS_PER_SECOND) << _ROW_BITS | folder.row)
 
     def grown_up(self, now: float) -> Iterator[Folder]:
         """Those that are young no longer."""

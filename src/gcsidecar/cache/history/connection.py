@@ -12,6 +12,7 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.errors import HistoryDamagedError, HistoryError, HistoryFullError, HistoryUnavailableError
+from gcsidecar.cache.filesystem import filesystem_of
 from gcsidecar.cache.history.file import NAME, WAL, is_in_place, is_open_here
 from gcsidecar.cache.history.limits import PAGE_BYTES
 from gcsidecar.cache.history.schema import APPLICATION_ID, MIGRATIONS, VERSION
@@ -52,12 +53,14 @@ def connect(directory_fd: int, file_fd: int, limits: Limits) -> sqlite3.Connecti
         HistoryUnavailableError: It can't be read or written now.
         OSError: As that.
     """
+    # A file with anything unwritten can't be closed on a mount that hangs by then, not even by SIGKILL.
+    is_synced = filesystem_of(directory_fd, 0).is_shared
     uri = f"file:/proc/self/fd/{directory_fd}/{NAME}?mode=rw&vfs=unix-none"
     with judged(), contextlib.ExitStack() as undo:
         connection = sqlite3.connect(uri, uri=True, isolation_level=None)
         undo.callback(connection.close)
         _expect_open(directory_fd, NAME, os.fstat(file_fd), file_fd)
-        _configure(connection, limits, is_new=os.fstat(file_fd).st_size == 0)
+        _configure(connection, limits, is_new=os.fstat(file_fd).st_size == 0, is_synced=is_synced)
         # This is the first look into the file, by which sqlite opens the log, or makes it.
         version = int(_value(connection, "PRAGMA user_version"))
         tables = int(_value(connection, "SELECT count(*) FROM sqlite_master"))
@@ -70,6 +73,8 @@ def connect(directory_fd: int, file_fd: int, limits: Limits) -> sqlite3.Connecti
             if not version or _meaning(error) is not HistoryFullError:
                 raise
         _expect_whole(connection)
+        if is_synced:
+            os.fsync(file_fd)
         undo.pop_all()
     return connection
 
@@ -131,7 +136,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _configure(connection: sqlite3.Connection, limits: Limits, *, is_new: bool) -> None:
+def _configure(connection: sqlite3.Connection, limits: Limits, *, is_new: bool, is_synced: bool) -> None:
     # Exclusive before anything is looked at: so there is no shared memory file, which network mounts can't have.
     settings = ["locking_mode=EXCLUSIVE", "trusted_schema=OFF", "cell_size_check=ON", "secure_delete=OFF"]
     settings += [f"cache_size=-{_CACHE_KIB}", "temp_store=MEMORY", "mmap_size=0"]
@@ -143,7 +148,7 @@ def _configure(connection: sqlite3.Connection, limits: Limits, *, is_new: bool) 
     settings += [f"wal_autocheckpoint={limits.checkpoint_pages}", "journal_size_limit=-1"]
     # The end of the process can't damage a database in WAL mode, whatever this is; with NORMAL a power failure can't
     # either, and the disk is waited for only at a checkpoint, in a thread of its own.
-    settings += ["synchronous=NORMAL"]
+    settings += [f"synchronous={'FULL' if is_synced else 'NORMAL'}"]
     for setting in settings:
         connection.execute(f"PRAGMA {setting}").fetchall()
 

@@ -1,1 +1,1 @@
-"""Measuring what folders take, and what a root may still take of its own budget. Nothing is changed by it."""
+"""Which folders are measured, when, and what that may cost; and what a root may still take of its own budget."""

@@ -79,7 +79,7 @@ class Growth:
         monotonic = self._clock.monotonic()
         if self._question is not None or monotonic < self._ask_at:
             return
-        growing = self._root.census.growing()
+        growing = [folder for folder in self._root.census.folders() if folder.may_have_grown]
         self._question = _Question(growing, self._clock.time(), monotonic, self._lost_bytes, self._grown_bytes)
         self._lost_since_bytes = 0
         self._root.want_sizes([folder.name for folder in growing] + self._root.growing_apart())

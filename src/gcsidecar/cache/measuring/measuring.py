@@ -9,16 +9,16 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from gcsidecar.cache.measuring.schedule import Schedule, Target
-from gcsidecar.cache.measuring.sizes import walk
-from gcsidecar.cache.measuring.surveyors import LARGE_ENTRIES, Surveyors
 from gcsidecar.cache.measuring.sweep import Sweep
+from gcsidecar.cache.surveying.surveyors import LARGE_ENTRIES, Surveyors
+from gcsidecar.cache.walking.sizes import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from gcsidecar.cache.measuring.sizes import TreeSize
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import MeasureSpec
+    from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.cache.watching.hints import Noted
     from gcsidecar.gc.clock import Clock
 

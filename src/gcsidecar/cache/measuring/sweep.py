@@ -13,9 +13,9 @@ from gcsidecar.cache.measuring.schedule import Target
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from gcsidecar.cache.measuring.surveyors import Surveyors
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import MeasureSpec
+    from gcsidecar.cache.surveying.surveyors import Surveyors
     from gcsidecar.gc.clock import Clock
 
 # A batch takes at least so long or has so many folders, unless the oldest size has waited for so large a share of

@@ -5,13 +5,14 @@ No absolute path and no lease's name is ever one, and no value stands for the su
 
 from __future__ import annotations
 
+from gcsidecar.cache.eviction.protocol import IMMOVABLE
 from gcsidecar.cache.folders.folder import MAX_IDLE
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.look import AT_WORK
 from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.use.locks import LOCKED
 from gcsidecar.cache.use.open_files import OPEN
 from gcsidecar.cache.use.verdict import End
+from gcsidecar.cache.walking.look import AT_WORK
 from gcsidecar.gc.execution import PAUSED, USED
 from gcsidecar.gc.planning import WITHOUT_SIZE
 from gcsidecar.gc.pressure import Resource
@@ -35,7 +36,7 @@ KEPT_REASONS = {
     "newest": ("newest",),
     WITHOUT_SIZE: (WITHOUT_SIZE, UNMEASURED),
     BACKED_OFF: (BACKED_OFF, PAUSED),
-    "obstacle": ("obstacle", "mounted", "unreadable"),
+    "obstacle": ("obstacle", "mounted", IMMOVABLE, "unreadable"),
     OTHER: (STANDBY, "evicting", "changed", USED, "gone", "stopped"),
 }
 
@@ -81,8 +82,8 @@ KEPT_REASON = _listed(
     "Why a folder was kept: leased (by a tool's lock or an open file, too, where these count; or a look before its "
     "eviction found somebody at work in it without a lease), pinned, young or newest (`keep_newest`); no-size (it "
     "would bring nothing of what is scarce); backed-off (it failed a moment ago, or eviction is paused); obstacle (a "
-    "mount or missing rights stand in the way); other (it is under way or changed meanwhile, or another sidecar acts "
-    "there).",
+    "mount, a lower layer or missing rights stand in the way); other (it is under way or changed meanwhile, or another "
+    "sidecar acts there).",
     tuple(KEPT_REASONS),
 )
 PRESSURE_RESOURCE = _listed("resource", "What tasks wait for.", ("io", "memory"))

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cache.trees import NOT_UTF8
-from gcsidecar.cache.measuring.wire import ALIVE, Answers, decode_names, encode_answer, encode_names
+from gcsidecar.cache.surveying.wire import ALIVE, Answers, decode_names, encode_answer, encode_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

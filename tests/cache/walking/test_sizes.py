@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from cache.trees import NOT_UTF8, Tree, chain, few_descriptors, fill, grow, opened, trees
 from gcsidecar.cache.descent import HELD_LEVELS
-from gcsidecar.cache.measuring.sizes import TreeSize, measure, walk
+from gcsidecar.cache.walking.sizes import TreeSize, measure, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,8 +10,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.sizes import TreeSize, bulk_here
-from gcsidecar.cache.measuring.walking import Walk, Window
+from gcsidecar.cache.walking.sizes import TreeSize, bulk_here
+from gcsidecar.cache.walking.walk import Walk, Window
 
 if TYPE_CHECKING:
     from gcsidecar.cache.folders.folder import Folder

@@ -11,9 +11,9 @@ import pytest
 
 from cache.helpers import make_folder, opened
 from fakes import FakeClock, FakeDisk
-from gcsidecar.cache.measuring.look import AT_WORK, MOST_ENTRIES, TRUSTED_SECONDS
-from gcsidecar.cache.measuring.sizes import measure
 from gcsidecar.cache.spec import Seconds
+from gcsidecar.cache.walking.look import AT_WORK, MOST_ENTRIES, TRUSTED_SECONDS
+from gcsidecar.cache.walking.sizes import measure
 from gcsidecar.gc.collector import GarbageCollector
 from gcsidecar.gc.pressure import Resource
 

@@ -13,7 +13,7 @@ from gcsidecar.cache.syscalls import asker_for_immutable, is_immutable, mount_id
 if TYPE_CHECKING:
     import os
 
-    from gcsidecar.cache.measuring.walking import Directory, Walk
+    from gcsidecar.cache.walking.walk import Directory, Walk
 
 
 class Plain:

@@ -11,13 +11,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.bulk import Bulk
-from gcsidecar.cache.measuring.walking import Walk
+from gcsidecar.cache.walking.bulk import Bulk
+from gcsidecar.cache.walking.walk import Walk
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from gcsidecar.cache.measuring.figures import Figures
+    from gcsidecar.cache.walking.figures import Figures
 
 CHUNK = 256
 

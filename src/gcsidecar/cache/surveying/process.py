@@ -13,10 +13,10 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-import gcsidecar
-from gcsidecar.cache.measuring.desk import Measured
-from gcsidecar.cache.measuring.sizes import TreeSize
-from gcsidecar.cache.measuring.wire import Answers, encode_names
+from gcsidecar import contract
+from gcsidecar.cache.surveying.desk import Measured
+from gcsidecar.cache.surveying.wire import Answers, encode_names
+from gcsidecar.cache.walking.sizes import TreeSize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PROGRAM = """\
 import sys
 sys.path.insert(0, sys.argv[1])
-from gcsidecar.cache.measuring.worker import main
+from gcsidecar.cache.surveying.worker import main
 main(sys.argv[2:])
 """
 # It is killed, which takes a millisecond, unless it waits for a disk or a server that doesn't answer.
@@ -149,7 +149,7 @@ def can_start() -> bool:
 
 
 def _command(root_fd: int, orders: Orders) -> list[str]:
-    home = os.path.dirname(os.path.dirname(os.path.abspath(gcsidecar.__file__)))
+    home = os.path.dirname(os.path.dirname(os.path.abspath(contract.__file__)))
     figures = (int(orders.atime), int(orders.idle), orders.entries_per_second or 0, orders.share)
     arguments = [str(argument) for argument in (os.getpid(), root_fd, *figures)]
     # Neither what is installed nor what the environment says: it needs the standard library, and this package.

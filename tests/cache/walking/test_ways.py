@@ -20,9 +20,9 @@ import needs
 from cache.filters import refuse_statx
 from cache.trees import Tree, fill, grow, opened, trees
 from children import in_child
-from gcsidecar.cache.measuring.bulk import Bulk
-from gcsidecar.cache.measuring.sizes import TreeSize
-from gcsidecar.cache.measuring.walking import Walk, Window
+from gcsidecar.cache.walking.bulk import Bulk
+from gcsidecar.cache.walking.sizes import TreeSize
+from gcsidecar.cache.walking.walk import Walk, Window
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,17 @@ def test_names_of_all_lengths_are_found(tmp_path: Path, bulk: Bulk | None) -> No
     assert size.apparent_bytes == sum(range(256))
 
 
+def test_names_of_unlike_lengths_are_told_apart(tmpfs: Any, bulk: Bulk | None) -> None:
+    """The lengths of two records, 24 and 280 bytes, have the same lowest byte."""
+    top = tmpfs() / "top"
+    top.mkdir()
+    for number in range(200):
+        (top / f"{number:03}").touch()
+        if number % 20 == 0:
+            (top / f"{number:0255}").touch()
+    assert size_of(top, bulk).entries == 1 + 200 + 10
+
+
 @pytest.mark.parametrize("times", [(-5.5, 1.25), (1e9 + 0.123456789, 1e9 + 0.987654321), (1e9, 2e9)])
 def test_the_newest_time_is_that_of_stat_to_the_bit(
     tmp_path: Path, bulk: Bulk | None, times: tuple[float, float]
@@ -89,22 +100,24 @@ def test_the_newest_time_is_that_of_stat_to_the_bit(
     for number in range(4, 10):
         os.utime(top / f"file-{number}", (7.5, 7.5))
     newest = max(path.stat().st_mtime for path in top.iterdir())
-    assert size_of(top, bulk).newest_mtime == newest
+    (top / "link").symlink_to("file-0")
+    os.utime(top / "link", (7.5, 3e9), follow_symlinks=False)
+    assert size_of(top, bulk).newest_mtime == max(newest, 0.0)
 
 
 def test_hard_links_count_by_their_share(tmp_path: Path, bulk: Bulk | None) -> None:
     top = tmp_path / "top"
     fill(top, files=5)
     (top / "file-0").write_bytes(b"x" * 9000)
-    for number in range(299):  # more than a byte of the count can hold
+    for number in range(256):  # the lowest byte of the count is 1 then
         (tmp_path / f"link-{number}").hardlink_to(top / "file-0")
     before = size_of(top, bulk)
-    for number in range(299):
+    for number in range(256):
         (tmp_path / f"link-{number}").unlink()
     after = size_of(top, bulk)
     assert (before.inodes, after.inodes) == (5, 6)
-    assert before.apparent_bytes == 9000 // 300
-    assert after.disk_bytes - before.disk_bytes == pytest.approx(9000 * 299 / 300, abs=5000)
+    assert before.apparent_bytes == 9000 // 257
+    assert after.disk_bytes - before.disk_bytes == pytest.approx(9000 * 256 / 257, abs=5000)
 
 
 def test_a_file_that_something_is_mounted_over_is_an_obstacle(mounts: Any, tmp_path: Path, bulk: Bulk | None) -> None:
@@ -132,6 +145,14 @@ def test_other_attributes_of_files_are_none(ext4: Any, immutable: Any, bulk: Bul
     fill(top, files=2)
     immutable(top / "file-1", "d")
     assert size_of(top, bulk).obstacle is None
+
+
+def test_a_directory_that_tells_no_types_is_measured_too(ext4: Any, bulk: Bulk | None) -> None:
+    top = ext4(16 << 20, "-O", "^filetype") / "top"
+    fill(top / "sub", files=20, folders=3)
+    (top / "sub" / "link").symlink_to("file-1")
+    for size in (size_of(top, bulk), in_child(lambda: size_without_statx(errno.EPERM, top, bulk))):
+        assert (size.entries, size.obstacle, size.unreadable) == (1 + 1 + 20 + 3 + 1, None, 0)
 
 
 def test_a_change_in_the_window_is_seen_but_not_one_of_what_is_ignored(tmp_path: Path, bulk: Bulk | None) -> None:
@@ -184,7 +205,7 @@ _REFUSED = """
 import os, sys
 from cache.filters import refuse_statx
 refuse_statx(int(sys.argv[1]))
-from gcsidecar.cache.measuring.sizes import bulk_here, measure
+from gcsidecar.cache.walking.sizes import bulk_here, measure
 print(bulk_here(), measure(os.open(sys.argv[2], os.O_RDONLY), "top"))
 """
 
@@ -194,6 +215,7 @@ def test_where_statx_fails_only_later_all_is_counted_all_the_same(tmp_path: Path
     (tmp_path / "top" / "file-1").write_bytes(b"x" * 5000)
     expected = size_of(tmp_path / "top", None)
     bulk = Bulk(ctypes.CDLL, 256)
+    assert size_of(tmp_path / "top", bulk) == expected
     assert in_child(lambda: size_without_statx(errno.EIO, tmp_path / "top", bulk)) == expected
 
 
@@ -248,7 +270,7 @@ def test_the_kernel_is_asked_once_for_each_file(tmp_path: Path) -> None:
 
 _TRACED = """
 import os, sys
-from gcsidecar.cache.measuring.sizes import bulk_here, measure
+from gcsidecar.cache.walking.sizes import bulk_here, measure
 parent_fd = os.open(sys.argv[1], os.O_RDONLY)
 bulk_here()
 os.access("BEGIN", os.F_OK)

@@ -24,7 +24,7 @@ from gcsidecar.cache.obstacles import FOREIGN_DIRECTORY, IMMUTABLE, MOUNTED
 if TYPE_CHECKING:
     from typing import TypeAlias
 
-    from gcsidecar.cache.measuring.walking import Directory, Walk
+    from gcsidecar.cache.walking.walk import Directory, Walk
 
     _Argument: TypeAlias = object
 
@@ -33,7 +33,8 @@ _AT_SYMLINK_NOFOLLOW, _AT_NO_AUTOMOUNT, _AT_EMPTY_PATH = 0x100, 0x800, 0x1000
 _STATX_BASIC_STATS, _STATX_MNT_ID = 0x7FF, 0x1000
 _ATTR_FIXED = 0x10 | 0x20  # STATX_ATTR_IMMUTABLE, STATX_ATTR_APPEND
 _ATTR_MOUNT_ROOT = 0x2000  # as old as STATX_MNT_ID
-_DT_DIR = 4
+_DT_UNKNOWN, _DT_DIR = 0, 4
+_MAYBE_DIRECTORY = frozenset({_DT_UNKNOWN, _DT_DIR})  # an ext4 without `filetype` says unknown of all, of `..`, too
 _STATX_BYTES = 256
 # In struct dirent64, whose length is a multiple of 8: that length in 16 bits, the type in 8, the name.
 _KIND_AT, _NAME_AT = 16, 19
@@ -54,9 +55,9 @@ _UNFIXED = bytes(byte for byte in range(256) if not byte & _ATTR_FIXED)
 _UNMOUNTED = bytes(byte for byte in range(256) if not byte & _ATTR_MOUNT_ROOT >> 8)
 _NO_DIRECTORY = bytes(byte for byte in range(256) if byte & 0xF0 != S_IFDIR >> 8)
 _REGULAR = bytes(byte for byte in range(256) if byte & 0xF0 == S_IFREG >> 8)
-# Columns of 8 and of 4 bytes: stx_size, stx_blocks; seconds and nanoseconds of stx_mtime.
-_SIZE, _BLOCKS, _SECONDS, _STEP = 5, 6, 14, _STATX_BYTES // 8
-_NANOSECONDS, _STEP_4 = 30, _STATX_BYTES // 4
+# Columns of 8 bytes: stx_size, stx_blocks, and the seconds of times; their nanoseconds are in the 4 bytes after those.
+_SIZE, _BLOCKS, _ATIME, _MTIME = 5, 6, 8, 14
+_STEP, _STEP_4 = _STATX_BYTES // 8, _STATX_BYTES // 4
 
 
 class Bulk:
@@ -71,8 +72,8 @@ class Bulk:
     """
 
     def __init__(self, library: type[ctypes.CDLL], entries: int) -> None:
-        libc = library(None)
-        statx, getdents = getattr(libc, "statx", None), getattr(library(None, use_errno=True), "getdents64", None)
+        statx, told = getattr(library(None), "statx", None), library(None, use_errno=True)
+        getdents = getattr(told, "getdents64", None) or getattr(told, "getdents", None)  # musl has but the one
         if statx is None or getdents is None or sys.byteorder != "little":  # the columns above are for little
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), "statx")
         self._statx, self._getdents = statx, getdents
@@ -152,9 +153,12 @@ class Bulk:
         while offset < end:
             word = words[offset + 2]
             kind, step = word & _KIND, (word & 0xFFFF) >> 3
-            if kind >> 16 == _DT_DIR:
-                if word >> 24 & 0xFFFF != _DOT and word >> 24 & 0xFFFFFF != _DOT_DOT:
-                    waiting.append(self._name(offset))
+            if kind >> 16 in _MAYBE_DIRECTORY:
+                if not _is_dots(word):
+                    if kind >> 16 == _DT_DIR:
+                        waiting.append(self._name(offset))
+                    else:
+                        names.append(self._name_at[offset])
                 offset += step
                 continue
             names.append(self._name_at[offset])
@@ -182,7 +186,8 @@ class Bulk:
         offsets: list[int] = []
         while offset < end:
             word = words[offset + 2]
-            if word >> 16 & 0xFF != _DT_DIR:
+            kind = word >> 16 & 0xFF
+            if kind != _DT_DIR and not (kind == _DT_UNKNOWN and _is_dots(word)):
                 offsets.append(offset)
             offset += (word & 0xFFFF) >> 3
         return offsets[first : first + count]
@@ -229,22 +234,33 @@ class Bulk:
         figures.inodes += count
         figures.blocks += sum(columns[_BLOCKS:end:_STEP].tolist())
         figures.apparent_bytes += sum(columns[_SIZE:end:_STEP].tolist())
-        seconds = columns[_SECONDS:end:_STEP].tolist()
+        figures.newest_mtime = self._newest(_MTIME, count, figures.newest_mtime)
+        if walk.wants_atime:
+            figures.newest_atime = self._newest(_ATIME, count, figures.newest_atime)
+
+    def _newest(self, column: int, count: int, known: float) -> float:
+        """The newest of these times, and of the one known before."""
+        seconds = self._columns[column : count * _STEP : _STEP].tolist()
         newest = max(seconds)
-        if newest >= int(figures.newest_mtime):
-            parts = self._columns_4[_NANOSECONDS : count * _STEP_4 : _STEP_4].tolist()
-            if seconds.count(newest) < count:
-                parts = [part for second, part in zip(seconds, parts, strict=True) if second == newest]
-            figures.newest_mtime = max(figures.newest_mtime, _time(newest, max(parts)))
+        if newest < int(known):
+            return known
+        parts = self._columns_4[column * 2 + 2 : count * _STEP_4 : _STEP_4].tolist()
+        if seconds.count(newest) < count:
+            parts = [part for second, part in zip(seconds, parts, strict=True) if second == newest]
+        return max(known, _time(newest, max(parts)))
 
     def _add_each(self, walk: Walk, count: int) -> None:
         """Add what is no directory, and nothing else is the matter with."""
-        figures = walk.figures
+        figures, wants_atime = walk.figures, walk.wants_atime
         answers = memoryview(self._answers)[: count * _STATX_BYTES]
-        for _, links, _, mode, size, blocks, _, _, seconds, nanoseconds in _fields.iter_unpack(answers):
+        for _, links, _, mode, size, blocks, *atime, seconds, nanoseconds in _fields.iter_unpack(answers):
             figures.add(links, blocks, size)
-            if mode & 0xF000 == S_IFREG and seconds >= int(figures.newest_mtime):
+            if mode & 0xF000 != S_IFREG:
+                continue
+            if seconds >= int(figures.newest_mtime):
                 figures.newest_mtime = max(figures.newest_mtime, _time(seconds, nanoseconds))
+            if wants_atime:
+                figures.newest_atime = max(figures.newest_atime, _time(*atime))
 
     def _look_at_each(self, walk: Walk, directory: Directory, first: int, failed: list[int]) -> None:
         """Add what may be anything."""
@@ -264,6 +280,11 @@ class Bulk:
                     walk.note(name, IMMUTABLE)
                 walk.figures.add(links, blocks, size)
                 walk.look_closer(directory, name, mode, uid, _time(*times[2:]), _time(*times[:2]))
+
+
+def _is_dots(word: int) -> bool:
+    """Whether the name of a record, by its third word, is that of the directory itself or of the one above."""
+    return word >> 24 & 0xFFFF == _DOT or word >> 24 & 0xFFFFFF == _DOT_DOT
 
 
 def _address(room: bytearray) -> int:

@@ -9,11 +9,11 @@ import select
 import time
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.process import Process
+from gcsidecar.cache.surveying.process import Process
 
 if TYPE_CHECKING:
-    from gcsidecar.cache.measuring.desk import Desk
-    from gcsidecar.cache.measuring.process import Orders
+    from gcsidecar.cache.surveying.desk import Desk
+    from gcsidecar.cache.surveying.process import Orders
 
 # Names that a process has before it at most: work for some milliseconds. Towards the end it gets fewer, so that all of
 # them end together.

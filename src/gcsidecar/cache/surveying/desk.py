@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from gcsidecar.cache.measuring.sizes import TreeSize
+    from gcsidecar.cache.walking.sizes import TreeSize
 
 
 class Measured(NamedTuple):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gcsidecar.cache.measuring.cores import cores, quota
+from gcsidecar.cache.surveying.cores import cores, quota
 
 if TYPE_CHECKING:
     from pathlib import Path

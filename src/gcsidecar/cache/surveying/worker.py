@@ -12,16 +12,16 @@ import sys
 import time
 from contextlib import closing
 
-from gcsidecar.cache.measuring.bulk import Bulk
-from gcsidecar.cache.measuring.pace import Pace
-from gcsidecar.cache.measuring.walking import Walk
-from gcsidecar.cache.measuring.wire import ALIVE, decode_names, encode_answer
+from gcsidecar.cache.surveying.pace import Pace
+from gcsidecar.cache.surveying.wire import ALIVE, decode_names, encode_answer
+from gcsidecar.cache.walking.bulk import Bulk
+from gcsidecar.cache.walking.walk import Walk
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from gcsidecar.cache.measuring.wire import Totals
+    from gcsidecar.cache.surveying.wire import Totals
 
 CHUNK = 1024
 # Answers are sent when so many are there, when the last were sent so long ago, or when there is nothing else to do.

@@ -12,9 +12,9 @@ from gcsidecar.cache.measuring.schedule import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from gcsidecar.cache.measuring.surveyor import Measured, Surveyor
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import MeasureSpec
+    from gcsidecar.cache.surveying.surveyor import Measured, Surveyor
 
 # A folder with so many entries is worth a process of its own, which takes as long to start as walking through some
 # thousands of them.
@@ -75,7 +75,7 @@ class Surveyors:
         self._hurried, self._sweeping = {}, {}
 
     def _hired(self, root: Root, *, idle: bool = False, entries_per_second: float | None = None) -> Surveyor:
-        from gcsidecar.cache.measuring.surveyor import Surveyor  # noqa: PLC0415  many a root is never worth a process
+        from gcsidecar.cache.surveying.surveyor import Surveyor  # noqa: PLC0415  many a root is never worth a process
 
         atime = root.spec.last_used == "atime"
         return Surveyor(root.fd, atime=atime, idle=idle, entries_per_second=entries_per_second, wake=self._wake)

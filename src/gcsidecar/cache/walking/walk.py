@@ -11,8 +11,6 @@ from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.descent import Descent, Level, identity_of
-from gcsidecar.cache.measuring.figures import Figures
-from gcsidecar.cache.measuring.plain import Plain
 from gcsidecar.cache.obstacles import (
     FOREIGN_DIRECTORY,
     FOREIGN_ENTRY,
@@ -23,11 +21,13 @@ from gcsidecar.cache.obstacles import (
     is_sticky,
 )
 from gcsidecar.cache.syscalls import open_beneath
+from gcsidecar.cache.walking.figures import Figures
+from gcsidecar.cache.walking.plain import Plain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gcsidecar.cache.measuring.bulk import Bulk
+    from gcsidecar.cache.walking.bulk import Bulk
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY
 
@@ -83,14 +83,15 @@ class Walk:
     Attributes:
         figures: What was found so far.
         is_changing: Whether something changed in the window.
+        wants_atime: The newest access time is asked for.
         is_curious: Each entry has to be looked at closer.
     """
 
     def __init__(self, *, atime: bool, window: Window | None = None, bulk: Bulk | None = None) -> None:
         self.figures = Figures()
         self.is_changing = False
-        self.is_curious = atime or window is not None
-        self._atime, self._window = atime, window
+        self.wants_atime, self.is_curious = atime, window is not None
+        self._window = window
         self._reader = bulk or Plain()
         self._euid = os.geteuid()
         self._no_atime = os.O_NOATIME
@@ -154,7 +155,7 @@ class Walk:
         """See when an entry was used, and whether it may be deleted."""
         if S_ISREG(mode):
             self.figures.newest_mtime = max(self.figures.newest_mtime, mtime)
-            if self._atime:
+            if self.wants_atime:
                 self.figures.newest_atime = max(self.figures.newest_atime, atime)
             if self._window is not None and self._window.has(mtime):
                 self.is_changing |= not (self._is_at_top and self._window.ignored(name))

@@ -12,12 +12,12 @@ import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.measuring.cores import cores, quota
-from gcsidecar.cache.measuring.crew import Crew
-from gcsidecar.cache.measuring.desk import Desk, Measured
-from gcsidecar.cache.measuring.pace import Pace
-from gcsidecar.cache.measuring.process import Orders, can_start
-from gcsidecar.cache.measuring.sizes import CHUNK, TreeSize, walk
+from gcsidecar.cache.surveying.cores import cores, quota
+from gcsidecar.cache.surveying.crew import Crew
+from gcsidecar.cache.surveying.desk import Desk, Measured
+from gcsidecar.cache.surveying.pace import Pace
+from gcsidecar.cache.surveying.process import Orders, can_start
+from gcsidecar.cache.walking.sizes import CHUNK, TreeSize, walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
