@@ -17,6 +17,7 @@ from gcsidecar import (
     MeasurementError,
     Resource,
 )
+from gcsidecar.gc.execution import JUST_NOW_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -117,7 +118,29 @@ def test_what_others_free_meanwhile_ends_the_collection(clock: FakeClock) -> Non
     first.meanwhile = lambda: setattr(disk, "free", 500)
     gc.collect()
     assert disk.gone == ["0"]
-    assert disk.measured == 4  # for the plan, before and after the first, before the second
+    assert disk.measured == 3  # for the plan, before and after the first: that is before the second, too
+
+
+@pytest.mark.parametrize(("seconds", "measured"), [(0.0, 4), (JUST_NOW_SECONDS * 0.9, 4), (JUST_NOW_SECONDS * 1.1, 6)])
+def test_what_was_measured_after_one_serves_before_the_next_unless_it_is_too_old(
+    clock: FakeClock, seconds: float, measured: int
+) -> None:
+    disk = FakeDisk(free=0)
+    gc = collector(disk, clock, on_eviction=lambda _: clock.advance(seconds))
+    items(gc, disk, clock, 50, 50, 50)
+    gc.collect()
+    assert disk.gone == ["0", "1"]
+    assert disk.measured == measured
+
+
+def test_what_was_measured_after_one_serves_once_only(clock: FakeClock) -> None:
+    disk = FakeDisk(free=0)
+    gc = collector(disk, clock)
+    _, second, *_ = items(gc, disk, clock, 50, 50, 50)
+    second.error = DisposableInUseError("in use", reason="leased")
+    second.meanwhile = lambda: setattr(disk, "free", 500)
+    gc.collect()
+    assert disk.gone == ["0"]
 
 
 def test_one_in_use_is_kept_with_its_reason_and_the_next_goes(clock: FakeClock) -> None:
@@ -466,7 +489,12 @@ def test_where_measuring_fails_on_the_way_no_more_goes_and_what_went_is_told(
 ) -> None:
     disk = FakeDisk(free=0)
     heard: list[Eviction] = []
-    gc = collector(disk, clock, on_eviction=heard.append)
+
+    def hear(eviction: Eviction) -> None:
+        heard.append(eviction)
+        clock.advance(2 * JUST_NOW_SECONDS)
+
+    gc = collector(disk, clock, on_eviction=hear)
     items(gc, disk, clock, 20, 20, 20)
     disk.fails_after = measured
     with pytest.raises(MeasurementError) as caught:

@@ -31,6 +31,16 @@ def is_wild(glob: str) -> bool:
     return _WILD.search(_ESCAPED.sub("", glob)) is not None
 
 
+def is_itself(glob: str) -> bool:
+    """Whether it matches its own text and nothing else."""
+    return _WILD.search(glob) is None
+
+
+def needle(glob: str) -> str:
+    """What stands in each name that it matches; nothing where that isn't plain to see."""
+    return "" if "[" in glob else max(re.split(r"[*?]", glob), key=len)
+
+
 def literal(name: str) -> str:
     """A glob that only this name matches."""
     return _WILD.sub(r"[\g<0>]", name)

@@ -30,6 +30,11 @@ class Account:
         self._late: dict[Resource, LateReclaim] = {}
         self._shortfall = Shortfall()
 
+    @property
+    def comes_late(self) -> bool:
+        """Whether what is deleted may come back late; else it is there at once."""
+        return self._settle_seconds > 0
+
     def saw(self, readings: Sequence[Measurement]) -> Mapping[Resource, int]:
         """Take in measurements; returns what is still on its way back, by resource."""
         monotonic = self._clock.monotonic()

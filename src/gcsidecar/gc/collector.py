@@ -159,10 +159,9 @@ class GarbageCollector:
         Raises:
             MeasurementError: One of the gauges could not be measured.
         """
-        readings = tuple(gauge.measure() for gauge in self._gauges)
-        held = [gauge.threshold(reading) for gauge, reading in zip(self._gauges, readings, strict=True)]
-        on_its_way = self._account.saw(readings)
-        measurements = Measurements(self._clock.time(), readings, on_its_way=on_its_way)
+        measurements = self._readings()
+        found = zip(self._gauges, measurements.readings, strict=True)
+        held = [gauge.threshold(reading) for gauge, reading in found]
         return measurements, tuple(threshold for threshold in held if threshold is not None)
 
     def wants(self, measurements: Measurements, thresholds: Sequence[Threshold]) -> tuple[Want, ...]:
@@ -235,7 +234,9 @@ class GarbageCollector:
             return run.result()
 
     def _readings(self) -> Measurements:
-        return self.measure()[0]
+        readings = tuple([gauge.measure() for gauge in self._gauges])
+        on_its_way = self._account.saw(readings)
+        return Measurements(self._clock.time(), readings, on_its_way=on_its_way)
 
     def _with_candidates(
         self, measurements: Measurements, *, scarce: bool = True, with_backed_off: bool = False

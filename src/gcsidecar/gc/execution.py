@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 PAUSED = "paused"
 # A look has shown that it was used, and is not due any more.
 USED = "used"
+# What was measured after one went serves before the next, unless it took that long to tell of it.
+JUST_NOW_SECONDS = 0.005
 
 
 class Execution:
@@ -60,6 +62,7 @@ class Execution:
         self._reserve = Reserve(chain(plan.reserve, self._beyond_reserve()))
         # What goes next if not this one; none: the first of the reserve.
         self._following: Candidate | None = None
+        self._after: tuple[float, Measurements] | None = None
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Take the plan's steps until nothing is scarce or due any more, or `stop()` says so.
@@ -77,7 +80,7 @@ class Execution:
         for number, step in enumerate(self._plan.steps, start=1):
             if stop():
                 return
-            before = self._measure()
+            before = self._measure_before()
             scarce = self._scarce(before)
             if not scarce and not due_left:
                 return
@@ -93,7 +96,7 @@ class Execution:
     def _take_from_reserve(self, stop: Callable[[], bool]) -> None:
         """In place of steps that did not go take what would have been next: for what those were to bring, no more."""
         while not stop():
-            before = self._measure()
+            before = self._measure_before()
             lacking = [threshold for threshold in self._scarce(before) if self._unmet[threshold] > 0]
             candidate = self._reserve.pop() if lacking else None
             if candidate is None:
@@ -150,6 +153,21 @@ class Execution:
         found = [(want.threshold, now.of(want.threshold)) for want in self._plan.wants]
         self._lacking = [threshold for threshold, seen in found if threshold.deficit(seen, now.coming(seen)) > 0]
         return self._lacking
+
+    def _measure_before(self) -> Measurements:
+        """What is free before the next one; what was measured just now after the last one will do for that, once.
+
+        Not where something of what went may come between the two: it is nothing that the next one brings.
+        """
+        after, self._after = self._after, None
+        if after is None or self._account.comes_late or self._clock.monotonic() - after[0] >= JUST_NOW_SECONDS:
+            return self._measure()
+        return after[1]
+
+    def _measure_after(self) -> Measurements:
+        at = self._clock.monotonic()
+        self._after = (at, self._measure())
+        return self._after[1]
 
     def _dispose_unless_paused(self, step: Step, before: Measurements, relieved: Sequence[Threshold]) -> None:
         if _is_cap(relieved):
@@ -224,7 +242,7 @@ class Execution:
         self._account.disposed(step.candidate.sizes, before.readings, began)
         gains: dict[Resource, int] = {}
         try:
-            gains = _gains(before, self._measure(), step.candidate.group)
+            gains = _gains(before, self._measure_after(), step.candidate.group)
         finally:  # it is gone, and that is told, even where what came back could not be measured
             reclaimed = {resource: max(0, gain) for resource, gain in gains.items()}
             clamped = any(gain < 0 for gain in gains.values())

@@ -10,6 +10,7 @@ Only the shape of lines and how they get out, never which events there are. Say 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import math
@@ -30,6 +31,8 @@ Level = Literal["debug", "info", "warning", "error"]
 
 _FIELDS = "fields"
 _NOT_IN_A_KEY = re.compile(r"[^A-Za-z0-9_.-]")
+# What stands in a line as it is, which nearly all values do: a line an eviction is a good part of what that costs.
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9_.,:;/+@%~-]+").fullmatch
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHORT_ESCAPES = {'"': r"\"", "\\": r"\\", "\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
@@ -149,7 +152,7 @@ def _entries(record: logging.LogRecord) -> dict[str, object]:
     if record.name.partition(".")[0] != "gcsidecar":
         entries["logger"] = record.name
     for key, value in getattr(record, _FIELDS, {}).items():
-        clean = _NOT_IN_A_KEY.sub("_", str(key)) or "_"
+        clean = key if key.isascii() and key.isidentifier() else _NOT_IN_A_KEY.sub("_", str(key)) or "_"
         entries[f"{clean}_" if clean in entries else clean] = value
     if record.exc_info and record.exc_info[1]:
         error = record.exc_info[1]
@@ -165,8 +168,12 @@ def _message(record: logging.LogRecord) -> str:
 
 def _timestamp(seconds: float) -> str:
     milliseconds = math.floor(seconds * 1000)
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(milliseconds // 1000))
-    return f"{whole}.{milliseconds % 1000:03d}Z"
+    return f"{_second(milliseconds // 1000)}.{milliseconds % 1000:03d}Z"
+
+
+@functools.lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def _json(entries: Mapping[str, object]) -> str:
@@ -174,15 +181,24 @@ def _json(entries: Mapping[str, object]) -> str:
 
 
 def _logfmt(entries: Mapping[str, object]) -> str:
-    return " ".join(f"{key}={_logfmt_value(_plain(value))}" for key, value in entries.items())
+    return " ".join([f"{key}={_logfmt_value(value)}" for key, value in entries.items()])
 
 
 def _logfmt_value(value: object) -> str:
+    kind = type(value)
+    if kind is int or (kind is str and _PLAIN_WORD(str(value))):
+        return str(value)
+    if kind is bool:
+        return "true" if value else "false"
+    return _logfmt_of_plain(_plain(value))
+
+
+def _logfmt_of_plain(value: object) -> str:
     if isinstance(value, str):
         return _quoted(value)
     if isinstance(value, list | dict):
         return _quoted(json.dumps(value, ensure_ascii=False))
-    return json.dumps(value)
+    return repr(value) if type(value) in {int, float} else json.dumps(value)
 
 
 def _quoted(text: str) -> str:

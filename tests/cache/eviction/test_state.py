@@ -116,6 +116,26 @@ def test_a_slot_in_use_is_not_handed_out_again(tmp_path: Path) -> None:
         assert len(slots(tmp_path, "evicting")) == 2 * SPARE_SLOTS + 2
 
 
+def test_the_slot_that_was_handed_out_last_is_looked_at_first_and_never_handed_out_unless_it_is_empty_and_there(
+    tmp_path: Path,
+) -> None:
+    with state_of(tmp_path) as state:
+        assert state.lock()
+        side = state.condemned
+        with side.empty("f") as first:
+            pass
+        (tmp_path / ".gcsidecar/condemned" / first.name.replace(first.name[-8:], "00000000")).mkdir()
+        with side.empty("f") as again:
+            assert again.name == first.name
+            os.mkdir("f", dir_fd=again.fd)
+        with side.empty("f") as other:
+            assert other.name != first.name
+        (tmp_path / ".gcsidecar/condemned" / other.name).rmdir()
+        with side.empty("f") as third:
+            assert third.name not in {first.name, other.name}
+            assert not os.listdir(third.fd)
+
+
 def test_slots_that_are_more_than_enough_are_removed(tmp_path: Path) -> None:
     with opened(tmp_path) as root:
         owner = slots(tmp_path, "evicting")[0].rpartition("-")[0]

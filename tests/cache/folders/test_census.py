@@ -63,6 +63,41 @@ class Watched:
         self.changes.append((folder.name, arrived))
 
 
+class Counting(Watched):
+    """One that counts what it was asked to add."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.added = 0
+
+    def add(self, name: str) -> bool:
+        self.added += 1
+        return super().add(name)
+
+
+def test_for_a_name_that_is_gone_no_watch_is_asked_for_and_none_stays(tmp_path: Path) -> None:
+    watch = Counting()
+    with opened(tmp_path, watch=watch) as root:
+        reconcile(root)
+        watch.names.add("a")  # by whatever happened to that name before
+        root.census.refresh("a")
+        assert (watch.added, watch.names) == (0, set())
+        make_folder(tmp_path, "a")
+        root.census.refresh("a")
+        assert root.census.get("a") is not None
+        assert (watch.added, watch.names) == (1, {"a"})
+
+
+def test_an_eviction_asks_for_no_watch(tmp_path: Path) -> None:
+    watch, old = Counting(), make_folder(tmp_path, "a")
+    with opened(tmp_path, watch=watch) as root:
+        reconcile(root)
+        before = watch.added
+        root.evict(folder_of(root, "a"))
+        assert not old.exists()
+        assert (watch.added, watch.names) == (before, set())
+
+
 def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 

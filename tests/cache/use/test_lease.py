@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
+from gcsidecar.cache.globs import compiled, needle
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
 from gcsidecar.cache.use.lease import PLACEHOLDER, Lease, LeasePatterns
 from gcsidecar.cache.use.liveness import Liveness
@@ -148,6 +149,22 @@ def test_both_looks_agree_whatever_the_names_are(pattern: str, folders: set[str]
 def test_a_name_in_bytes_is_a_lease_where_the_same_name_is(glob: str, begin: bytes, rest: bytes) -> None:
     patterns, name = LeasePatterns([f"{PLACEHOLDER}/{glob}"]), begin + rest
     assert patterns.is_inside_raw(name) == patterns.is_inside(os.fsdecode(name))
+
+
+@given(st.text(st.sampled_from("ab.*?[]!-"), max_size=8), st.text(st.sampled_from("ab.*?[]!-"), max_size=8))
+@example("[ab]*", "a")
+@example("a*.lease?b", "a.leaseab")
+def test_what_a_glob_matches_has_its_needle(glob: str, name: str) -> None:
+    if compiled([glob]).match(name):
+        assert needle(glob) in name
+
+
+@pytest.mark.parametrize("glob", ["*.lease", "[!x]*.lease", "*"])
+def test_of_very_many_names_not_one_lease_is_missed(tmp_path: Path, glob: str) -> None:
+    names = [f"file-{number}" for number in range(700)]
+    leases = [f"{number}.lease" for number in range(0, 700, 100)]
+    touch(tmp_path, *(f"a/{name}" for name in [*names, *leases]))
+    assert found((f"{PLACEHOLDER}/{glob}",), tmp_path, "a") == {*leases, *(names if glob == "*" else ())}
 
 
 def test_a_name_that_is_not_utf_8_has_leases_like_any_other(tmp_path: Path) -> None:

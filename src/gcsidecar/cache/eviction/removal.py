@@ -369,10 +369,8 @@ def _open_locked(dir_fd: int, name: str) -> int:
 
 def _reopen(name: str, dir_fd: int) -> _Directory:
     """Open anew what is open: the place up to which it was read belongs to whoever opened it first."""
-    _make_writable(dir_fd)
-    top = _open(dir_fd, ".")
-    top.name = name
-    return top
+    status = _make_writable(dir_fd)
+    return _Directory(name, os.open(".", _DIRECTORY | os.O_CLOEXEC, dir_fd=dir_fd), identity_of(status))
 
 
 def _make_writable(fd: int) -> os.stat_result:

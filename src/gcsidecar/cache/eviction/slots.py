@@ -68,6 +68,7 @@ class Side:
     def __init__(self, state_fd: int, side: str, owner: str) -> None:
         self.side = side
         self._owner = owner
+        self._latest: tuple[str, ...] = ()  # the slot that was handed out last
         self.fd = own_directory(state_fd, side, 0o700)
 
     def prepare(self) -> None:
@@ -95,11 +96,11 @@ class Side:
         Raises:
             OSError: There is none, and none can be made.
         """
-        name = next((n for n in self._names() if self._is_mine(n) and self._is_empty(n)), None)
+        name = next(filter(self._is_empty, self._latest), None)  # most often it is empty again
         if name is None:
-            name = self._new_name()
-            os.mkdir(name, 0o700, dir_fd=self.fd)
-        with self._opened(name) as (fd, _):
+            name = next((n for n in self._names() if self._is_mine(n) and self._is_empty(n)), None) or self._made()
+        self._latest = (name,)
+        with self._opened(name) as fd:
             yield Slot(self.side, name, fd, entry)
 
     @contextlib.contextmanager
@@ -113,11 +114,9 @@ class Side:
         if folder in lying:
             yield None
             return
-        if free is None:
-            free = self._new_name()
-            os.mkdir(free, 0o700, dir_fd=self.fd)
-        with self._opened(free) as (fd, _):
-            yield Slot(self.side, free, fd, entry_of(folder))
+        name = free or self._made()
+        with self._opened(name) as fd:
+            yield Slot(self.side, name, fd, entry_of(folder))
 
     @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:
@@ -128,8 +127,8 @@ class Side:
                 for name in self._names():
                     stack.close()
                     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                        fd, entries = stack.enter_context(self._opened(name))
-                        yield from (Slot(self.side, name, fd, entry) for entry in entries)
+                        fd = stack.enter_context(self._opened(name))
+                        yield from (Slot(self.side, name, fd, entry) for entry in sorted(os.listdir(fd)))
 
             yield slots()
 
@@ -167,15 +166,18 @@ class Side:
         lying: set[str] = set()
         free = None
         for name in self._names():
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError), self._opened(name) as (_, entries):
+            try:
+                entries = self._entries(name)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if entries:
                 lying.update(map(decode, entries))
-                if not entries and free is None and self._is_mine(name):
-                    free = name
+            elif free is None and self._is_mine(name):
+                free = name
         return lying, free
 
     def _names(self) -> list[str]:
-        with entries_of(self.fd) as entries:
-            return sorted(entry.name for entry in entries)
+        return sorted(self._entries("."))
 
     def _is_mine(self, name: str) -> bool:
         return name.startswith(f"{self._owner}-")
@@ -183,19 +185,32 @@ class Side:
     def _new_name(self) -> str:
         return f"{self._owner}-{secrets.token_hex(4)}"
 
+    def _made(self) -> str:
+        """A slot that there was not."""
+        name = self._new_name()
+        os.mkdir(name, 0o700, dir_fd=self.fd)
+        return name
+
     def _is_empty(self, name: str) -> bool:
         try:
-            with self._opened(name) as (_, entries):
-                return not entries
+            return not self._entries(name)
         except OSError:
             return False
 
-    @contextlib.contextmanager
-    def _opened(self, name: str) -> Iterator[tuple[int, list[str]]]:
-        """A slot's descriptor, and the names of what lies in it."""
+    def _entries(self, name: str) -> list[str]:
+        """The names of what lies in a slot, or in the side itself."""
         fd = os.open(name, DIRECTORY_FLAGS, dir_fd=self.fd)
         try:
-            yield fd, sorted(os.listdir(fd))
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[int]:
+        """A slot's descriptor."""
+        fd = os.open(name, DIRECTORY_FLAGS, dir_fd=self.fd)
+        try:
+            yield fd
         finally:
             os.close(fd)
 

@@ -205,6 +205,9 @@ class Census:
         known = self._folders.get(name)
         if known is not None and known.evicting:
             return True
+        if known is None and self._is_missing(name):
+            self._watch.remove(name)
+            return True
         watched, began = known is not None or self._watch.add(name), self._clock.time()
         try:
             fd = open_beneath(self._root.fd, name, _FLAGS)
@@ -221,6 +224,14 @@ class Census:
             return False
         finally:
             os.close(fd)
+
+    def _is_missing(self, name: str) -> bool:
+        """Whether nothing has that name; cheap, since hints of each folder that we have evicted ask for that."""
+        try:
+            os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
+        except OSError as error:
+            return error.errno in _NOT_THERE
+        return False
 
     def _unopened(self, name: str, known: Folder | None, error: OSError) -> bool:
         if error.errno not in _NOT_THERE:

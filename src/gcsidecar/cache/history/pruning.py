@@ -48,6 +48,7 @@ class Pruning:
 
     def __init__(self, connection: sqlite3.Connection, limits: Limits) -> None:
         self._connection, self._limits = connection, limits
+        self._last_page = limits.last_page  # asked for with each record
         self.folders = self.gone = self.present_bytes = self.uses = 0
         self.count()
         self.prune()
@@ -95,7 +96,7 @@ class Pruning:
         Raises:
             NoRoomError: Our own bound is reached; the disk's would be an error of sqlite's.
         """
-        if self._value("PRAGMA page_count") >= self._limits.last_page and not self._value("PRAGMA freelist_count"):
+        if self._value("PRAGMA page_count") >= self._last_page and not self._value("PRAGMA freelist_count"):
             raise NoRoomError
 
     def prune(self) -> None:

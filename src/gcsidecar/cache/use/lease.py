@@ -9,10 +9,11 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.globs import compiled, is_wild, literal, search
+from gcsidecar.cache.globs import compiled, is_itself, is_wild, literal, mtime_of, needle, search
 from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 PLACEHOLDER = "{folder}"
+_CHUNK_ENTRIES = 256  # looked at together
 Version = tuple[int, int, int, int]
 
 
@@ -59,7 +61,8 @@ class LeasePatterns:
 
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
-        self._here = compiled([*(p for p in inside if "/" not in p), CLIENT_LEASES])
+        here = [*(p for p in inside if "/" not in p), CLIENT_LEASES]
+        self._here, self._needles = compiled(here), {needle(pattern) for pattern in here}
         self._here_raw = re.compile(os.fsencode(self._here.pattern), re.DOTALL)
         self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
@@ -137,8 +140,13 @@ class LeasePatterns:
         return found
 
     def _found_here(self, folder_fd: int) -> list[Lease]:
+        names: list[str] = []
         with entries_of(folder_fd) as entries:
-            names = [entry.name for entry in entries if self._here.match(entry.name)]
+            while some := [entry.name for entry in islice(entries, _CHUNK_ENTRIES)]:
+                # In nearly all folders nothing is like a lease, and to see that costs less than a match of each name.
+                together = "/".join(some)
+                if any(needle in together for needle in self._needles):
+                    names += filter(self._here.match, some)
         return [lease for name in names if (lease := self._lease(folder_fd, name)) is not None]
 
     def _lease(self, folder_fd: int, name: str) -> Lease | None:
@@ -154,5 +162,10 @@ class LeasePatterns:
 def _beside(patterns: Sequence[str], root_fd: int, folder: str) -> list[Lease]:
     found: dict[str, float] = {}  # by path, since more than one pattern may match it
     for pattern in patterns:
-        found.update(search(root_fd, pattern.replace(PLACEHOLDER, literal(folder)).split("/")))
+        path = pattern.replace(PLACEHOLDER, folder)
+        if "/" not in path and is_itself(pattern):  # as nearly always: one call, and no way to it
+            mtime = mtime_of(root_fd, path)
+            found |= {} if mtime is None else {path: mtime}
+        else:
+            found.update(search(root_fd, pattern.replace(PLACEHOLDER, literal(folder)).split("/")))
     return [Lease(path, mtime, inside=False) for path, mtime in found.items()]

@@ -120,6 +120,8 @@ class Watcher:
         Afterwards its listener is not called for it any more, save once by the event thread if that was just about to:
         a listener must bear one late hint. (To wait for it here would be a deadlock for whoever holds its lock.)
         """
+        if watches.descriptor_of(name) is None:
+            return
         with self._lock:
             self._drop(watches, name)
 
