@@ -453,6 +453,36 @@ def test_what_happens_while_a_directory_is_being_added_is_heard(heard: Heard, fo
         watcher.close()
 
 
+def test_where_adding_one_hangs_others_are_added_removed_and_heard_of(heard: Heard, folder: Path) -> None:
+    hangs, go_on = threading.Event(), threading.Event()
+
+    class Hanging(Reader):
+        def add(self, path: bytes, mask: int) -> int:
+            if path.endswith(b"/hangs"):
+                hangs.set()
+                go_on.wait(20)
+            return super().add(path, mask)
+
+    other = folder.with_name("hangs")
+    other.mkdir()
+    watcher = Watcher(make_reader=Hanging)
+    adding = threading.Thread(target=watch, args=(watcher, other, Heard()))
+    try:
+        adding.start()
+        assert hangs.wait(5)
+        watches = watch(watcher, folder, heard)
+        (folder / "new").mkdir()
+        assert heard.hears(Change("folder", "new", ChangeKind.APPEARED))
+        watcher.remove(watches, "folder")
+        assert (watcher.check(), watcher.watches) == (True, 0)
+        go_on.set()
+        adding.join(5)
+        assert watcher.watches == 1
+    finally:
+        go_on.set()
+        watcher.close()
+
+
 def test_a_directory_that_goes_while_it_is_being_added_is_forgotten(heard: Heard, folder: Path) -> None:
     class Slow(Reader):
         def add(self, path: bytes, mask: int) -> int:

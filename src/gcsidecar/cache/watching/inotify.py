@@ -13,7 +13,8 @@ import os
 import struct
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from gcsidecar.cache.watching.watches import NOT_IN_FORCE, OVERFLOW, Change, ChangeKind
 from gcsidecar.errors import GcsidecarError
@@ -51,6 +52,8 @@ INTERFACE_CHANGED = (AttributeError, TypeError, LookupError)
 
 _HEAD = struct.Struct("@iIII")  # wd, mask, cookie, and how long the name is that follows
 _LOG_EVERY_SECONDS = 60.0
+# More than comes of one directory within a moment; where adding hangs no more is kept.
+MOST_EARLY = 1000
 
 
 class WatchingUnavailableError(GcsidecarError):
@@ -119,6 +122,14 @@ class Voice:
             self._logger.error(problem, self.failures, exc_info=error)
 
 
+class _Event(NamedTuple):
+    """Something that was read: in which directory, of which name, what; none for the end of its watch."""
+
+    descriptor: int
+    name: bytes
+    kind: ChangeKind | None
+
+
 class Instance:
     """One inotify instance with its thread.
 
@@ -142,7 +153,9 @@ class Instance:
         self._everybody = everybody
         self._voice = voice
         self._closed = False
-        self._placing = False
+        self._adding = 0
+        # What is told of a directory before `place` has written down what its descriptor stands for.
+        self._early: deque[_Event] = deque(maxlen=MOST_EARLY)
         reader.hear = self.hear
         try:
             reader.start()
@@ -155,19 +168,38 @@ class Instance:
         """Whether its thread lives; where it doesn't, adding still seems to work."""
         return self._reader.is_alive()
 
-    def place(self, watches: Watches, name: str) -> None:
-        """Put a watch in force, instead of the one that the name has; with the lock held.
+    def place(self, watches: Watches, name: str, *, again: bool = False) -> None:
+        """Put a watch in force, instead of the one that the name has; `again` only where it is still wanted then.
+
+        On a mount that hangs the kernel doesn't come back from this, so no lock is held meanwhile.
 
         Raises:
             OSError: The kernel refuses.
         """
-        self._placing = True
+        with self._lock:
+            self._adding += 1
+        descriptor = NOT_IN_FORCE
         try:
-            # The old one goes after the new one has come: a directory that is added again misses nothing in between.
-            before = watches.put(name, self._reader.add(watches.path_of(name), MASK))
+            descriptor = self._reader.add(watches.path_of(name), MASK)
         finally:
-            self._placing = False
-        self._let_go(before)
+            with self._lock:
+                self._adding -= 1
+                if descriptor != NOT_IN_FORCE:
+                    self._enter(watches, name, descriptor, again=again)
+                early = [event for event in self._early if event.descriptor == descriptor]
+                if not self._adding:
+                    self._early.clear()
+        for event in early:
+            self._pass_on(event)
+
+    def _enter(self, watches: Watches, name: str, descriptor: int, *, again: bool) -> None:
+        """Write down what a descriptor stands for; with the lock held."""
+        ended = self._closed or watches not in self._everybody()
+        if ended or (again and watches.descriptor_of(name) is None):  # nobody wants it any more
+            self._let_go(descriptor)
+        else:
+            # The old one goes after the new one has come: a directory that is added again misses nothing in between.
+            self._let_go(watches.put(name, descriptor))
 
     def take_off(self, watches: Watches, name: str) -> None:
         """End a watch; with the lock held. The kernel's ends with the last one that shares its descriptor."""
@@ -194,39 +226,42 @@ class Instance:
         while at < end and not self._closed:
             descriptor, mask, _, length = _HEAD.unpack_from(told, at)
             at += _HEAD.size + length
-            if mask & IN_IGNORED:
-                self._ended(descriptor)
-            elif mask & IN_Q_OVERFLOW:
+            if mask & IN_Q_OVERFLOW:
                 self._overflowed()
+            elif mask & IN_IGNORED:
+                self._pass_on(_Event(descriptor, b"", None))
             elif (kind := _kind(mask)) is not None:
-                self._tell(descriptor, told[at - length : at].rstrip(b"\0"), kind)
+                self._pass_on(_Event(descriptor, told[at - length : at].rstrip(b"\0"), kind))
 
-    def _tell(self, descriptor: int, name: bytes, kind: ChangeKind) -> None:
-        for watches, directories in self._known(descriptor):
+    def _pass_on(self, event: _Event) -> None:
+        descriptor, name, kind = event
+        for watches, directories in self._known(event):
+            if kind is None:  # the directory is gone, and forgotten
+                for directory in watches.take_all(descriptor):
+                    self._voice.pass_on(watches, directory, b"", ChangeKind.GONE)
+                continue
             for directory in directories:
                 # A listener that was just told of it may have removed another name of the same directory.
                 if len(directories) == 1 or watches.descriptor_of(directory) == descriptor:
                     self._voice.pass_on(watches, directory, name, kind)
 
-    def _known(self, descriptor: int) -> list[tuple[Watches, tuple[str, ...]]]:
-        """What a descriptor stands for, of which something was read; nothing where we have ended the watch."""
-        placing = self._placing
-        found = self._meant(descriptor)
-        if found or not placing:
+    def _known(self, event: _Event) -> list[tuple[Watches, tuple[str, ...]]]:
+        """What the descriptor of an event stands for; where that may be written down in a moment, it waits for that."""
+        found = self._meant(event.descriptor)
+        if found or not self._adding:
             return found
-        # Something of a watch can be read before `place` has written down what its descriptor stands for. The lock is
-        # taken only then: who ends 100,000 watches would hold up the reading of what the kernel says of each.
         with self._lock:
-            return self._meant(descriptor)
+            found = self._meant(event.descriptor)
+            if not found and self._adding:
+                self._early.append(event)
+        return found
 
     def _meant(self, descriptor: int) -> list[tuple[Watches, tuple[str, ...]]]:
-        return [(watches, names) for watches in self._everybody() if (names := watches.names_of(descriptor))]
+        """What a descriptor stands for; nothing where we have ended the watch.
 
-    def _ended(self, descriptor: int) -> None:
-        """Forget a directory that is gone."""
-        for watches, _ in self._known(descriptor):
-            for directory in watches.take_all(descriptor):
-                self._voice.pass_on(watches, directory, b"", ChangeKind.GONE)
+        No lock: who ends 100,000 watches would hold up the reading of what the kernel says of each.
+        """
+        return [(watches, names) for watches in self._everybody() if (names := watches.names_of(descriptor))]
 
     def _overflowed(self) -> None:
         self._voice.overflowed()

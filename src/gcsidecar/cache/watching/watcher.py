@@ -197,28 +197,32 @@ class Watcher:
         return self._voice.failures
 
     def _put(self, watches: Watches, name: str, *, again: bool = False) -> bool:
-        # Before the lock is taken: a dead network mount hangs its own caller here, and not all the others below.
+        # Without the lock: a dead network mount hangs its own caller here, and not all the others below.
         trouble = _why_unreadable(watches.path_of(name))
         with self._lock:
             if self._off or watches not in self._everybody or (again and watches.descriptor_of(name) is None):
                 return False
-            trouble = trouble or self._place(watches, name)
-            if trouble and not self._off:
-                self._refuse(watches, name, trouble)
-            return trouble == 0
+            if self._instance is None and not self._no_instance:
+                self._open()
+            instance = self._instance
+        trouble = trouble or self._place(instance, watches, name, again=again)
+        if trouble:
+            with self._lock:
+                if not self._off:
+                    self._refuse(watches, name, trouble)
+        return trouble == 0
 
-    def _place(self, watches: Watches, name: str) -> int:
-        """Put it in force; the errno of what is in the way, or 0."""
-        if self._instance is None and not self._no_instance:
-            self._open()
-        if self._instance is None:
+    def _place(self, instance: Instance | None, watches: Watches, name: str, *, again: bool) -> int:
+        """Put it in force, without the lock; the errno of what is in the way, or 0."""
+        if instance is None:
             return errno.EMFILE
         try:
-            self._instance.place(watches, name)
+            instance.place(watches, name, again=again)
         except OSError as error:
             return error.errno or errno.EIO
         except INTERFACE_CHANGED as error:
-            self._turn_off(error)
+            with self._lock:
+                self._turn_off(error)
             return errno.ENOSYS
         return 0
 
