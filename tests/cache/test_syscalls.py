@@ -95,7 +95,8 @@ def no_more_descriptors() -> Iterator[None]:
     """None is left open by a test."""
     before = set(os.listdir("/proc/self/fd"))
     yield
-    assert set(os.listdir("/proc/self/fd")) == before
+    # A thread that an earlier test has ended may still be letting go of its own.
+    assert set(os.listdir("/proc/self/fd")) <= before
 
 
 def outcome(opener: Opener, dir_fd: int, name: str, flags: int) -> tuple[int, int] | int | None:

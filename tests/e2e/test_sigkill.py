@@ -30,7 +30,7 @@ WRITERS, HOLDERS = 3, 2
 # A folder takes a while to delete, and three writers make more of them than may stay while the sidecar starts.
 FILES, FILE_BYTES, BYTES_PER_SECOND = 500, 32, 100_000
 # A third of the kills come wherever the start has got to, the others once evictions have begun.
-START_SHARE, START_SECONDS, EVICTING_SECONDS = 0.3, 0.6, 0.08
+START_SHARE, START_SECONDS, EVICTING_SECONDS = 0.3, 0.6, 0.03
 SPARE_SLOTS = 8
 
 

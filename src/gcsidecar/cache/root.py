@@ -122,7 +122,6 @@ class Root:
         self.chronicle = Chronicle(spec, regretted=regretted, said=said, wake=wake, clock=clock)
         if not dry_run:
             self.chronicle.expect(self.fd)
-        self._watch = watch
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
