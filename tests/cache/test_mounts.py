@@ -23,8 +23,8 @@ def test_a_mount_is_seen_as_soon_as_it_is_made_and_no_longer_than_it_is_there(
 ) -> None:
     place = tmp_path / "folder" / name / "sub"
     place.mkdir(parents=True)
-    fd, other = os.open(tmp_path / "folder", os.O_RDONLY), os.open(place, os.O_RDONLY)
-    with closing(Mounts()) as table:
+    top, fd, other = (os.open(path, os.O_RDONLY) for path in (tmp_path, tmp_path / "folder", place))
+    with closing(Mounts(top)) as table:
         for _ in range(2):
             assert not table.is_below(fd)
             subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=True)
@@ -35,5 +35,5 @@ def test_a_mount_is_seen_as_soon_as_it_is_made_and_no_longer_than_it_is_there(
         (tmp_path / "folder2").mkdir()
         mounts.mount_over(tmp_path / "folder2", "-t", "tmpfs", "tmpfs")
         assert not table.is_below(fd), "a name that only begins like it"
-    os.close(fd)
-    os.close(other)
+    for opened in (top, fd, other):
+        os.close(opened)

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import sys
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from interleave.reach import ELSEWHERE, FOLDER, OURS, Reach, plain
@@ -159,6 +160,8 @@ class Calls:
             self._caller.made(REAL["stat"](args[0], dir_fd=keywords.get("dir_fd")))
         if name == "link":
             self._reach.named(args[0])
+        if name == "getdents" and result > 0:
+            return tuple(sorted(_names(ctypes.string_at(args[1], result))))
         return (_value(result),)
 
     def _opened(self, name: str, fd: int, args: tuple[Any, ...], keywords: dict[str, Any]) -> Hashable:
@@ -237,6 +240,15 @@ class _Entries:
 
     def close(self) -> None:
         self._real.close()
+
+
+def _names(records: bytes) -> Iterable[str]:
+    """The names in what `getdents64(2)` gives: a record's length is at 16, and its name at 19 up to a NUL."""
+    at = 0
+    while at < len(records):
+        end = at + int.from_bytes(records[at + 16 : at + 18], sys.byteorder)
+        yield plain(os.fsdecode(records[at + 19 : end].partition(b"\0")[0]))
+        at = end
 
 
 def _value(result: Any) -> Hashable:

@@ -23,7 +23,7 @@ OS_CALLS = (
     *("open", "posix_fallocate", "pread", "pwrite", "read", "readlink", "remove", "rename", "replace", "rmdir"),
     *("scandir", "stat", "symlink", "unlink", "utime", "write"),
 )
-_C_CALLS = {"openat2": "_syscall", "renameat2": "_renameat2"}
+_C_CALLS = {"openat2": "_syscall", "renameat2": "_renameat2", "getdents": "_getdents"}
 
 REAL: dict[str, Callable[..., Any]] = {
     **{name: getattr(os, name) for name in OS_CALLS},

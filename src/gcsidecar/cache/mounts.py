@@ -15,27 +15,33 @@ _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class Mounts:
-    """All mounts that this process sees, read anew only when the kernel says that they have changed. Thread-safe.
+    """All mounts below a directory that this process sees, read anew only when the kernel says that some have changed.
 
-    The kernel takes a microsecond a mount to write the table, and a machine may have hundreds; it is asked for each
-    folder that is to go.
+    Thread-safe. The kernel takes a microsecond a mount to write the table, and a machine may have hundreds; it is asked
+    for each folder that is to go.
+
+    Args:
+        top_fd: That directory, open for as long as this is.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, top_fd: int) -> None:
+        self._top_fd = top_fd
         self._lock = threading.Lock()
         self._fd = -1
         self._changes = select.poll()
         self._points: list[bytes] = []
 
     def is_below(self, fd: int) -> bool:
-        """Whether something is mounted on an entry below an open directory.
+        """Whether something is mounted on an entry below an open directory, which is the top or lies below it.
 
         Raises:
             OSError: `/proc` can't tell where the directory is, or what is mounted.
         """
-        here = os.readlink(f"/proc/self/fd/{fd}".encode()).rstrip(b"/") + b"/"
         with self._lock:
             self._refresh()
+            if not self._points:  # as nearly always
+                return False
+            here = _path(fd)
             first = bisect_left(self._points, here)
             return first < len(self._points) and self._points[first].startswith(here)
 
@@ -51,7 +57,8 @@ class Mounts:
         elif not self._changes.poll(0):
             return
         try:
-            self._points = sorted(_points(self._fd))
+            top = _path(self._top_fd)
+            self._points = sorted(point for point in _points(self._fd) if point.startswith(top))
         except OSError:
             self._close()  # a change is told of only once
             raise
@@ -61,6 +68,11 @@ class Mounts:
             self._changes.unregister(self._fd)
             os.close(self._fd)
         self._fd = -1
+
+
+def _path(fd: int) -> bytes:
+    """Where a directory is, with a slash at its end."""
+    return os.readlink(f"/proc/self/fd/{fd}".encode()).rstrip(b"/") + b"/"
 
 
 def _points(fd: int) -> list[bytes]:

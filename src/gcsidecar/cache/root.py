@@ -125,7 +125,7 @@ class Root:
         self.census = Census(self, tracker, watch, self.chronicle, clock)
         self.parked: frozenset[str] = frozenset()
         self.condemned = 0
-        self._mounts = Mounts()
+        self._mounts = Mounts(self.fd)
         self._state: StateDirectory | None = None
         self._recovery: Recovery | None = None
         self.active = False

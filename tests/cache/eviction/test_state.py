@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cache.conftest import MakeFilesystem, Mounts
+    from gcsidecar.cache.eviction.slots import Side
     from gcsidecar.cache.root import Root
 
 SIDES = ["evicting", "condemned"]
@@ -44,6 +46,14 @@ def state_of(path: Path) -> Iterator[StateDirectory]:
 
 def slots(path: Path, side: str) -> list[str]:
     return sorted(os.listdir(path / ".gcsidecar" / side))
+
+
+def leave_behind(side: Side, name: str) -> None:
+    """As an eviction that finds, when it has moved a folder out, that it can neither go nor go back."""
+    with contextlib.suppress(DisposableInUseError), side.room_for(name) as slot:
+        assert slot is not None
+        os.mkdir(slot.entry, dir_fd=slot.fd)
+        raise DisposableInUseError(name)
 
 
 def evict(root: Root, name: str) -> None:
@@ -134,6 +144,53 @@ def test_the_slot_that_was_handed_out_last_is_looked_at_first_and_never_handed_o
         with side.empty("f") as third:
             assert third.name not in {first.name, other.name}
             assert not os.listdir(third.fd)
+
+
+def test_what_lies_apart_is_looked_for_again_once_something_stayed_behind_or_was_moved_in_there(tmp_path: Path) -> None:
+    with state_of(tmp_path) as state:
+        assert state.lock()
+        side = state.evicting
+        with side.room_for("f") as first, side.room_for("g"):
+            assert first is not None
+        leave_behind(side, "f")
+        with side.room_for("f") as none, side.room_for("g") as other:
+            assert none is None
+            assert other is not None
+            assert os.listdir(other.fd) == []
+        with side.room_for("h"):
+            pass
+        with side.occupied() as found:  # as a recovery does, which moves what it finds
+            for parked in found:
+                os.rename(parked.entry, encode("k"), src_dir_fd=parked.fd, dst_dir_fd=parked.fd)
+        with side.room_for("k") as none, side.room_for("f") as free:
+            assert none is None
+            assert free is not None
+
+
+def test_while_nobody_else_acts_on_it_an_empty_slot_is_handed_out_again_and_again_without_a_look_at_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed: list[object] = []
+    listdir = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or listdir(path))  # type: ignore[func-returns-value]
+    with state_of(tmp_path) as state:
+        assert state.lock()
+        listed.clear()
+        for number in range(100):
+            with state.evicting.room_for(f"f{number}"):
+                pass
+        assert len(listed) <= SPARE_SLOTS + 1
+
+
+def test_where_another_may_act_too_what_lies_apart_is_looked_for_each_time(tmp_path: Path) -> None:
+    with state_of(tmp_path) as state, state_of(tmp_path) as another:
+        another.prepare()  # as on a filesystem without locks: nobody is refused one, and nobody has it
+        for side in (state.evicting, another.evicting):
+            with side.room_for("f") as slot:
+                assert slot is not None
+        leave_behind(another.evicting, "f")
+        with state.evicting.room_for("f") as none:
+            assert none is None
 
 
 def test_slots_that_are_more_than_enough_are_removed(tmp_path: Path) -> None:

@@ -71,6 +71,21 @@ def test_whoever_looks_is_woken_once_for_all_that_is_noted_meanwhile_and_not_by_
         assert len(woken) == 2
 
 
+def test_that_a_folder_vanished_which_nobody_knows_is_no_reason_to_look_but_that_one_appeared_is(
+    tmp_path: Path,
+) -> None:
+    make_folder(tmp_path, "a")
+    woken: list[None] = []
+    with hints_of(tmp_path, woken) as hints:
+        hints._heard(Change("", "evicted", ChangeKind.VANISHED))
+        assert not hints.take()
+        assert woken == []
+        hints._heard(Change("", "a", ChangeKind.VANISHED))
+        hints._heard(Change("", "new", ChangeKind.APPEARED))
+        hints._heard(Change("", "new", ChangeKind.VANISHED))
+        assert list(hints.take().names) == ["a", "new"]
+
+
 def test_after_it_ends_nothing_is_noted_or_watched(tmp_path: Path) -> None:
     make_folder(tmp_path, "a")
     woken: list[None] = []

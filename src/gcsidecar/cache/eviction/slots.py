@@ -69,6 +69,10 @@ class Side:
         self.side = side
         self._owner = owner
         self._latest: tuple[str, ...] = ()  # the slot that was handed out last
+        # What lies here, and an empty slot of ours; none where it has to be looked at (anew).
+        self._seen: tuple[set[str], str | None] | None = None
+        # Whether nobody else moves anything in or out: then what was seen holds until something of ours stays behind.
+        self.is_ours_alone = False
         self.fd = own_directory(state_fd, side, 0o700)
 
     def prepare(self) -> None:
@@ -77,6 +81,7 @@ class Side:
         Raises:
             OSError: They can't be made (a full disk), and there are none.
         """
+        self._seen = None
         spare = [name for name in self._names() if self._is_empty(name)]
         for name in spare:
             if not self._is_mine(name):
@@ -107,20 +112,26 @@ class Side:
     def room_for(self, folder: str) -> Iterator[Slot | None]:
         """An empty slot of ours, or none where a folder of that name lies here already; one look for both.
 
+        Whoever asks takes out again what he puts in, or raises.
+
         Raises:
             OSError: There is none, and none can be made; or they can't be listed.
         """
-        lying, free = self._overview()
+        lying, free = self._seen or self._overview()
+        self._seen = None
         if folder in lying:
             yield None
             return
         name = free or self._made()
         with self._opened(name) as fd:
             yield Slot(self.side, name, fd, entry_of(folder))
+        if self.is_ours_alone:
+            self._seen = lying, name
 
     @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:
         """All slots with something in them, ours or not, once for each entry; each open until the next is asked for."""
+        self._seen = None
         with contextlib.ExitStack() as stack:
 
             def slots() -> Iterator[Slot]:
@@ -156,6 +167,7 @@ class Side:
 
     def trim(self) -> None:
         """Remove empty slots that are more than enough."""
+        self._seen = None
         spare = [name for name in self._names() if self._is_mine(name) and self._is_empty(name)]
         for name in spare[2 * SPARE_SLOTS :]:
             with contextlib.suppress(OSError):

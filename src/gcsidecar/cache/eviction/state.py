@@ -44,7 +44,7 @@ class StateDirectory:
     """
 
     def __init__(self, root_fd: int, about: Mapping[str, object]) -> None:
-        self._root_fd, self._about = root_fd, about
+        self._about = about
         self._has_ballast = False
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
@@ -58,6 +58,11 @@ class StateDirectory:
                 opened.callback(os.close, self.evicting.fd)
                 self.condemned = Side(self._fd, CONDEMNED, owner)
                 opened.callback(os.close, self.condemned.fd)
+                self._places = (
+                    (root_fd, STATE_DIRECTORY, _identity(self._fd)),
+                    (self._fd, EVICTING, _identity(self.evicting.fd)),
+                    (self._fd, CONDEMNED, _identity(self.condemned.fd)),
+                )
             except OSError as error:
                 raise StateDirectoryError(
                     f"can't make or open {STATE_DIRECTORY}/ ({error.strerror}); {_remedy(error)}"
@@ -73,6 +78,7 @@ class StateDirectory:
         """
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.evicting.is_ours_alone = filesystem_of(self._lock_fd, 0).locks_are_real
         except BlockingIOError:
             return False
         except OSError as error:
@@ -85,8 +91,13 @@ class StateDirectory:
 
     def is_in_place(self) -> bool:
         """Whether its names still name what was opened: somebody may have moved it away, or have put a link there."""
-        sides = ((self._fd, side.side, side.fd) for side in (self.evicting, self.condemned))
-        return all(_is_named(*one) for one in ((self._root_fd, STATE_DIRECTORY, self._fd), *sides))
+        try:
+            for dir_fd, name, identity in self._places:
+                if identity_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False)) != identity:
+                    return False
+        except OSError:
+            return False
+        return True
 
     def prepare(self) -> None:
         """See to it that slots and ballast are there for when the disk is full.
@@ -152,12 +163,8 @@ class StateDirectory:
                 os.fsync(self._lock_fd)
 
 
-def _is_named(dir_fd: int, name: str, fd: int) -> bool:
-    try:
-        found = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
-    except OSError:
-        return False
-    return identity_of(found) == identity_of(os.fstat(fd))
+def _identity(fd: int) -> tuple[int, int]:
+    return identity_of(os.fstat(fd))
 
 
 def _remedy(error: OSError) -> str:

@@ -14,6 +14,7 @@ from gcsidecar.cache.watching.watches import Change, ChangeKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gcsidecar.cache.folders.census import Census
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.watching.watcher import Watcher
@@ -142,6 +143,12 @@ class Hints:
             self._noted.names.update(dict.fromkeys(names or ()))
             self._noted.beside |= names is None
         elif root.census.is_folder_name(watched + change.name):
-            self._noted.names[watched + change.name] = None
+            self._note_folder(watched + change.name, change.kind, root.census)
         elif root.census.is_above_folders(watched + change.name):
             self._noted.everything = True
+
+    def _note_folder(self, name: str, kind: ChangeKind, census: Census) -> None:
+        # What we evict is forgotten when it is gone, before its parent's watch tells of that: there is nothing to look
+        # at. What is being looked at for the first time is watched by then, and that watch tells where it goes.
+        if kind is not ChangeKind.VANISHED or census.is_known(name):
+            self._noted.names[name] = None
