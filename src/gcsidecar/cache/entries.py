@@ -5,18 +5,21 @@ What the entries mean is for its users.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.syscalls import records_of_entries
+from gcsidecar.cache.syscalls import read_entries
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 _FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_READ_BYTES = 16 << 10  # the names of some hundred files
+# As the C library takes for it; a record takes 24 bytes and its name.
+_ROOM_BYTES = 1 << 15
+_Room = ctypes.c_char * _ROOM_BYTES
 
 
 @contextmanager
@@ -37,19 +40,25 @@ def entries_of(fd: int) -> Iterator[Iterator[os.DirEntry[str]]]:
         os.close(own)
 
 
-def may_hold(fd: int, needles: Collection[bytes]) -> bool:
-    """Whether the name of some entry may hold one of these; False where none does, which is told at little cost.
+def may_have(fd: int, parts: Collection[bytes]) -> bool:
+    """Whether an entry of a directory may have one of these in its name; where it has not, that is certain.
+
+    No object is made of any entry, which takes a third of the time of a listing, and nearly all directories have none.
 
     Raises:
-        OSError: It can't be opened or listed.
+        OSError: It can't be opened or read.
     """
     own = os.open(".", _FLAGS, dir_fd=fd)
     try:
-        some = records_of_entries(own, _READ_BYTES)
-        return any(room.find(needle, 0, count) >= 0 for room, count in some for needle in needles)
+        records = bytearray(_ROOM_BYTES)
+        room = _Room.from_buffer(records)
+        while length := read_entries(own, room):
+            if any(records.find(part, 0, length) >= 0 for part in parts):
+                return True
     except OSError as error:
         if error.errno != errno.ENOSYS:
             raise
-        return True
+        return True  # a C library without that call
     finally:
         os.close(own)
+    return False

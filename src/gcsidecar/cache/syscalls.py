@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
 # Values of the kernel's user interface: <linux/openat2.h>, <linux/fs.h>, <linux/fcntl.h>, <linux/stat.h>. `openat2` is
 # younger than the day from which a call has the same number on every machine, and has no function in the C library.
@@ -49,12 +49,10 @@ if _renameat2 is not None:
 _statx = getattr(_libc, "statx", None)
 if _statx is not None:
     _statx.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p]
-
-# Its name in musl is the older one's.
-_getdents = getattr(_libc, "getdents64", None) or getattr(_libc, "getdents", None)
+_getdents = getattr(_libc, "getdents64", None) or getattr(_libc, "getdents", None)  # musl has but the one
 if _getdents is not None:
-    _getdents.restype = ctypes.c_ssize_t
     _getdents.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    _getdents.restype = ctypes.c_ssize_t
 
 FILESYSTEM_NAMES: Mapping[int, str] = MappingProxyType(
     {
@@ -249,33 +247,24 @@ def asker_for_immutable() -> Callable[[int, str], bool]:
     return is_immutable_in
 
 
-def records_of_entries(fd: int, most_bytes: int) -> Iterator[tuple[bytearray, int]]:
-    """The entries of an open directory from where it was read to, as the kernel's records (`getdents64(2)`).
-
-    Between two fields that are no text each has its name, whole. One call gives hundreds, where `os.scandir` makes an
-    object of each and lets go of the interpreter's lock for it.
-
-    Args:
-        fd: The directory.
-        most_bytes: How many bytes are read at a time; at least 280, the longest record.
+def read_entries(fd: int, room: ctypes.Array[ctypes.c_char]) -> int:
+    """Have the kernel's next records of a directory's entries (`getdents64(2)`) written into `room`.
 
     Returns:
-        Some of them at a time: the room that they are in, which is the same each time, and how many bytes of it.
+        How many bytes of it they fill; 0 at the end, and where the directory was deleted.
 
     Raises:
-        OSError: `ENOSYS`: there is no such function. `ENOTDIR`, `EBADF`, `EIO`, `ESTALE`: it can't be read.
+        OSError: `ENOSYS`: this C library has no function for it. Else `EIO` and the like.
     """
     if _getdents is None:
         raise _failure(errno.ENOSYS, str(fd))
-    room = bytearray(most_bytes)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(room))
-    while (count := int(_getdents(fd, address, most_bytes))) != 0:
-        if count > 0:
-            yield room, count
-        elif (code := ctypes.get_errno()) == errno.ENOENT:
-            return  # it was deleted, and has none: so says `readdir(3)`, too
-        elif code != errno.EINTR:
+    while (length := int(_getdents(fd, ctypes.addressof(room), len(room)))) < 0:
+        code = ctypes.get_errno()
+        if code == errno.ENOENT:
+            return 0
+        if code != errno.EINTR:
             raise _failure(code, str(fd))
+    return length
 
 
 def filesystem_type(fd: int) -> int:

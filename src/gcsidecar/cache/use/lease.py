@@ -11,8 +11,8 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.entries import entries_of, may_hold
-from gcsidecar.cache.globs import compiled, is_itself, is_wild, literal, mtime_of, needle, search
+from gcsidecar.cache.entries import entries_of, may_have
+from gcsidecar.cache.globs import compiled, is_itself, is_wild, literal, mtime_of, needle, search, without_longer
 from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
@@ -60,7 +60,7 @@ class LeasePatterns:
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
         here = [*(p for p in inside if "/" not in p), CLIENT_LEASES]
-        self._here, self._needles = compiled(here), {os.fsencode(needle(pattern)) for pattern in here}
+        self._here, self._needles = compiled(here), [os.fsencode(part) for part in without_longer(map(needle, here))]
         self._here_raw = re.compile(os.fsencode(self._here.pattern), re.DOTALL)
         self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
@@ -139,10 +139,10 @@ class LeasePatterns:
 
     def _found_here(self, folder_fd: int) -> list[Lease]:
         # In nearly all folders nothing is like a lease, and to see that costs less than a match of each name.
-        if not may_hold(folder_fd, self._needles):
+        if not may_have(folder_fd, self._needles):
             return []
         with entries_of(folder_fd) as entries:
-            names = [entry.name for entry in entries if self._here.match(entry.name)]
+            names = [entry.name for entry in entries if self._here.match(entry.name) is not None]
         return [lease for name in names if (lease := self._lease(folder_fd, name)) is not None]
 
     def _lease(self, folder_fd: int, name: str) -> Lease | None:
