@@ -15,7 +15,7 @@ import pytest
 from cache.helpers import Tracker, make_folder, opened, reconcile
 from fakes import FakeClock
 from gcsidecar.cache.errors import RootUnavailableError
-from gcsidecar.cache.folders.census import RECENT_SECONDS
+from gcsidecar.cache.folders.finder import RECENT_SECONDS
 from gcsidecar.cache.folders.tally import State
 from gcsidecar.cache.spec import LeaseSpec, Seconds
 from gcsidecar.cache.walking.sizes import measure
@@ -80,10 +80,10 @@ def test_for_a_name_that_is_gone_no_watch_is_asked_for_and_none_stays(tmp_path: 
     with opened(tmp_path, watch=watch) as root:
         reconcile(root)
         watch.names.add("a")  # by whatever happened to that name before
-        root.census.refresh("a")
+        root.finder.refresh("a")
         assert (watch.added, watch.names) == (0, set())
         make_folder(tmp_path, "a")
-        root.census.refresh("a")
+        root.finder.refresh("a")
         assert root.census.get("a") is not None
         assert (watch.added, watch.names) == (1, {"a"})
 
@@ -93,7 +93,7 @@ def test_an_eviction_asks_for_no_watch(tmp_path: Path) -> None:
     with opened(tmp_path, watch=watch) as root:
         reconcile(root)
         before = watch.added
-        root.evict(folder_of(root, "a"))
+        root.custody.evict(folder_of(root, "a"))
         assert not old.exists()
         assert (watch.added, watch.names) == (before, set())
 
@@ -148,7 +148,7 @@ def test_folders_that_are_found_together_arrive_in_the_order_in_which_they_appea
             time.sleep(0.01)  # more than a tick of the filesystem's clock
         if heard:
             for name in hints.take().names:
-                root.census.refresh(name)
+                root.finder.refresh(name)
         else:
             reconcile(root)
         assert [folder.name for folder in sorted(root.census.folders(), key=lambda f: f.last_used())] == names
@@ -362,7 +362,7 @@ def test_a_folder_made_anew_under_an_inode_number_used_before_arrives_anew_when_
     make_folder(tmp_path, "a", used_at=clock.now - 5000)
     with opened(tmp_path, clock=clock, min_age=Seconds(60)) as root:
         old = folder_of(root, "a")
-        root.census.gone("a")
+        root.finder.gone("a")
         assert folder_of(root, "a") is not old
         assert keep_of(root, "a", clock.now) == "young"
 
@@ -438,7 +438,7 @@ def test_a_folder_evicted_by_another_thread_while_it_is_looked_at_does_not_come_
             evictor.join()
 
         clock.meanwhile = evict
-        root.census.refresh("a")
+        root.finder.refresh("a")
         assert clock.meanwhile is None
         assert root.census.folders() == tracker.registered == []
 
@@ -513,13 +513,13 @@ def test_with_dry_run_nothing_on_disk_changes(tmp_path: Path) -> None:
     with opened(tmp_path, clock=clock, dry_run=True, lease=lease) as root:
         (tmp_path / "b.lease").unlink()
         before = everything(tmp_path)
-        assert not root.activate({})
+        assert not root.custody.activate({})
         clock.advance(61)
         reconcile(root)
         assert folder_of(root, "c").candidate(clock.now).keep is None
         with pytest.raises(Exception, match="not ours"):
             folder_of(root, "c").dispose()
-        assert root.recover().deleted == []
+        assert root.custody.recover().deleted == []
     assert everything(tmp_path) == before
 
 
@@ -556,7 +556,7 @@ def test_whatever_happens_no_descriptor_is_left_open(tmp_path: Path) -> None:
         during = descriptors()
         for _ in range(3):
             reconcile(root)
-            root.recover()
+            root.custody.recover()
             for folder in root.census.folders():
                 if not folder.leases:
                     folder.dispose()
@@ -570,7 +570,7 @@ def test_a_folder_that_came_back_from_its_eviction_is_a_reason_to_plan_anew(tmp_
     make_folder(tmp_path, "a")
     with opened(tmp_path) as root:
         folder = folder_of(root, "a")
-        with contextlib.suppress(DisposableInUseError), root.census.evicting(folder):
+        with contextlib.suppress(DisposableInUseError), root.finder.evicting(folder):
             planned_at = root.census.version
             assert keep_of(root, "a", time.time()) == "evicting"
             raise DisposableInUseError("a: stopped", reason="stopped")

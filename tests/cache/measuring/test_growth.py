@@ -89,7 +89,7 @@ def test_what_goes_from_the_root_itself_does_not_hide_it_either(tmp_path: Path) 
     make_folder(tmp_path, "b", size=4 * MIB)
     with scene(tmp_path) as made:
         shutil.rmtree(tmp_path / "b")
-        made.root.census.gone("b")
+        made.root.finder.gone("b")
         made.disk.write(tmp_path / "a/more", 4 * MIB)
         made.disk.free += 4 * MIB
         assert made.least_free == pytest.approx(MIB, abs=MIB)
@@ -242,7 +242,7 @@ def test_a_folder_that_went_meanwhile_is_waited_for_no_longer(tmp_path: Path) ->
         made.disk.free -= 6 * MIB
         made.look()
         shutil.rmtree(tmp_path / "a")
-        made.root.census.refresh("a")
+        made.root.finder.refresh("a")
         made.look()
         assert made.least_free > 0
 

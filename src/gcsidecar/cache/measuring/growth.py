@@ -82,7 +82,7 @@ class Growth:
         growing = [folder for folder in self._root.census.folders() if folder.may_have_grown]
         self._question = _Question(growing, self._clock.time(), monotonic, self._lost_bytes, self._grown_bytes)
         self._lost_since_bytes = 0
-        self._root.want_sizes([folder.name for folder in growing] + self._root.growing_apart())
+        self._root.want_sizes([folder.name for folder in growing] + self._root.custody.growing_apart())
 
     def _hear(self, question: _Question) -> None:
         """See whether it is answered: all are measured, but those for which nobody could answer before either."""
