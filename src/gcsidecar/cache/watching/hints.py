@@ -142,9 +142,9 @@ class Hints:
             names = root.patterns.folders_beside(watched + change.name)
             self._noted.names.update(dict.fromkeys(names or ()))
             self._noted.beside |= names is None
-        elif root.census.is_folder_name(watched + change.name):
+        elif root.glob.matches(watched + change.name):
             self._note_folder(watched + change.name, change.kind, root.census)
-        elif root.census.is_above_folders(watched + change.name):
+        elif root.glob.is_above(watched + change.name):
             self._noted.everything = True
 
     def _note_folder(self, name: str, kind: ChangeKind, census: Census) -> None:
