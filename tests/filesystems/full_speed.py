@@ -97,7 +97,7 @@ class _Writer:
 
     @contextlib.contextmanager
     def _folder(self, name: str) -> Iterator[None]:
-        """A folder with its content, under a lease until the end of the block; without either where there is no room."""
+        """A folder with its content, under a lease until the end of the block; with neither where there is no room."""
         path = os.path.join(self._root, name)
         try:
             lease = self._lease(path)
