@@ -17,7 +17,7 @@ from cache.helpers import Tracker, make_folder, spec
 from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.measuring.schedule import ARRIVED_SECONDS, GROWING_SECONDS, QUIET_SECONDS
+from gcsidecar.cache.measuring.schedule import ARRIVED_SECONDS, GROWING_SECONDS, LARGE_SCAN, QUIET_SECONDS
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import Seconds
 from gcsidecar.cache.survey import (
@@ -335,6 +335,26 @@ def test_under_a_stream_of_hints_the_long_work_comes_to_its_end(tmp_path: Path) 
     assert all(folder.disk_bytes for folder in site.root.census.folders())
     assert len(site.root.census.folders()) == 5
     site.close()
+
+
+def test_while_a_large_root_is_listed_for_the_first_time_others_begin_to_measure_it(tmp_path: Path) -> None:
+    for number in range(3 * LARGE_SCAN):
+        (tmp_path / f"{number}").mkdir()
+    site = Site(tmp_path)
+    try:
+        until = time.monotonic() + 60
+        while not site.survey.progress.entries and time.monotonic() < until:
+            site.survey._round()
+            if not site.survey.progress.entries and site.root.census.count > 2 * LARGE_SCAN:
+                time.sleep(0.005)  # on this processor it would come to its end before another one has started
+        assert not site.root.census.complete
+        assert site.survey.progress.entries > 0
+        while site.root.tally().unmeasured or not site.root.census.complete:
+            assert time.monotonic() < until
+            site.survey._round()
+        assert site.survey.progress.entries == 3 * LARGE_SCAN
+    finally:
+        site.close()
 
 
 def test_it_ends_within_a_moment_while_it_measures(tmp_path: Path) -> None:

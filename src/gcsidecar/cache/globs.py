@@ -17,7 +17,7 @@ from gcsidecar.cache.entries import entries_of
 from gcsidecar.cache.syscalls import open_beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 _WILD = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\[([*?\[])\]")
@@ -39,6 +39,15 @@ def is_itself(glob: str) -> bool:
 def needle(glob: str) -> str:
     """What stands in each name that it matches; nothing where that isn't plain to see."""
     return "" if "[" in glob else max(re.split(r"[*?]", glob), key=len)
+
+
+def without_longer(parts: Iterable[str]) -> list[str]:
+    """Of these only those that hold no other of them: what holds one of the others holds one of these."""
+    shortest: list[str] = []
+    for part in sorted(parts, key=len):
+        if not any(other in part for other in shortest):
+            shortest.append(part)
+    return shortest
 
 
 def literal(name: str) -> str:

@@ -118,6 +118,8 @@ class Survey:
         for surveyed in self._roots:
             self._follow(surveyed)
         self._measuring.take_in()
+        if self._job is not None:
+            self._measuring.hand_some_over()
         self._advance()
         publish_in = self._publish()
         if self._job is None and not self._stop:

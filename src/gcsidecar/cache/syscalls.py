@@ -49,6 +49,10 @@ if _renameat2 is not None:
 _statx = getattr(_libc, "statx", None)
 if _statx is not None:
     _statx.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_uint, ctypes.c_char_p]
+_getdents = getattr(_libc, "getdents64", None) or getattr(_libc, "getdents", None)  # musl has but the one
+if _getdents is not None:
+    _getdents.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t]
+    _getdents.restype = ctypes.c_ssize_t
 
 FILESYSTEM_NAMES: Mapping[int, str] = MappingProxyType(
     {
@@ -241,6 +245,26 @@ def asker_for_immutable() -> Callable[[int, str], bool]:
         return bool(unpack.unpack_from(answer)[1] & _STATX_ATTR_FIXED)
 
     return is_immutable_in
+
+
+def read_entries(fd: int, room: ctypes.Array[ctypes.c_char]) -> int:
+    """Have the kernel's next records of a directory's entries (`getdents64(2)`) written into `room`.
+
+    Returns:
+        How many bytes of it they fill; 0 at the end, and where the directory was deleted.
+
+    Raises:
+        OSError: `ENOSYS`: this C library has no function for it. Else `EIO` and the like.
+    """
+    if _getdents is None:
+        raise _failure(errno.ENOSYS, str(fd))
+    while (length := int(_getdents(fd, ctypes.addressof(room), len(room)))) < 0:
+        code = ctypes.get_errno()
+        if code == errno.ENOENT:
+            return 0
+        if code != errno.EINTR:
+            raise _failure(code, str(fd))
+    return length
 
 
 def filesystem_type(fd: int) -> int:

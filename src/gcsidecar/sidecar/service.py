@@ -10,6 +10,7 @@ import os
 import queue
 import signal
 import socket
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gcsidecar.service")
 
 POLL_SECONDS = 1.0
+# A thread that computes lets others run after so long. An answer takes a few turns, and so does an eviction: with
+# Python's own 5 ms a scrape during a first scan took 45 ms (p99), with this one 16.
+SWITCH_SECONDS = 0.001
 # At the start roots that answer at once begin together; one that hangs holds the others up no longer than this.
 FIRST_ROOTS_SECONDS = 0.25
 # So long the closing of a root is awaited while others go on; at the end it is for a moment only.
@@ -112,6 +116,7 @@ class Service:
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT; SIGHUP reads the config anew."""
+        sys.setswitchinterval(SWITCH_SECONDS)
         for number, event in ((signal.SIGTERM, _Stop), (signal.SIGINT, _Stop), (signal.SIGHUP, Reload)):
             signal.signal(number, lambda _number, _frame, event=event: self._events.put(event()))  # type: ignore[misc]
         self._open_roots()

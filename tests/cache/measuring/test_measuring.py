@@ -11,8 +11,8 @@ import pytest
 
 from cache.helpers import make_folder, opened
 from fakes import FakeClock
-from gcsidecar.cache.measuring.measuring import ENTRIES_PER_SECOND, STRETCH_ENTRIES, Measuring
-from gcsidecar.cache.measuring.schedule import GROWING_SECONDS, Target
+from gcsidecar.cache.measuring.measuring import AHEAD, ENTRIES_PER_SECOND, STRETCH_ENTRIES, Measuring
+from gcsidecar.cache.measuring.schedule import GROWING_SECONDS, LARGE_SCAN, Target
 from gcsidecar.cache.spec import MeasureSpec, Seconds
 from gcsidecar.cache.surveying.surveyors import LARGE_ENTRIES
 from gcsidecar.cache.walking.sizes import measure
@@ -146,6 +146,22 @@ def test_a_first_scan_that_is_too_much_is_handed_over_whole_and_what_arrives_mea
         assert made.here() == ["new"]
         made.elsewhere()
         assert all(folder.disk_bytes for folder in made.root.census.folders())
+
+
+def test_of_a_large_first_scan_others_get_some_at_a_time_while_there_is_no_time_for_it_here(tmp_path: Path) -> None:
+    for number in range(LARGE_SCAN + AHEAD):
+        (tmp_path / f"{number}").mkdir()
+    with scene(tmp_path) as made:
+        made.measuring.hand_some_over()
+        assert made.measuring.progress.waiting == 0
+        made.new(*(f"{number}" for number in range(LARGE_SCAN + AHEAD)))
+        made.measuring.hand_some_over()
+        made.measuring.hand_some_over()
+        assert made.measuring.progress.waiting == AHEAD
+        made.elsewhere()
+        assert made.root.tally().unmeasured == LARGE_SCAN
+        assert len(made.here()) == LARGE_SCAN
+        assert made.root.tally().unmeasured == 0
 
 
 def test_what_somebody_waits_for_is_measured_before_all_others_elsewhere_too(large: Path) -> None:

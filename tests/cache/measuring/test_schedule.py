@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 import tracemalloc
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from fakes import FakeClock
 from gcsidecar.cache.measuring.schedule import (
     ARRIVED_SECONDS,
     GROWING_SECONDS,
+    LARGE_SCAN,
+    LOOK_BACK,
     QUIET_SECONDS,
     Schedule,
     Target,
@@ -109,6 +112,25 @@ def test_a_first_scan_passes_by_what_was_measured_or_went_meanwhile_and_keeps_no
         names = [target.name for target in made.schedule.take_all()]
         assert sorted(names) == [f"{number:04}" for number in range(1000) if number not in {7, 8}]
         assert made.schedule.next_at() == math.inf
+
+
+def test_of_a_first_scan_that_is_large_some_are_taken_while_more_come_and_each_once(tmp_path: Path) -> None:
+    names = [f"{number:04}" for number in range(LARGE_SCAN + LOOK_BACK)]
+    for number, name in enumerate(names):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (1e9 - number, 1e9 - number))
+    with plan(tmp_path) as made:
+        for name in names[: LARGE_SCAN - 1]:
+            made.schedule.is_new(made.target(name))
+        assert made.schedule.take_some(10) == []
+        for name in names[LARGE_SCAN - 1 :]:
+            made.schedule.is_new(made.target(name))
+        made.measured(names[-1])
+        some = [target.name for target in made.schedule.take_some(3)]
+        assert some == [names[-2], names[-3]]
+        some += [names[-1], *(target.name for target in made.schedule.take_some(3))]
+        assert len(some) == 6
+        assert made.now() == [name for name in reversed(names) if name not in some]
 
 
 def test_one_that_arrives_is_measured_a_moment_later_and_one_that_changes_when_it_is_quiet(tmp_path: Path) -> None:

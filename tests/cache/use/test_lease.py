@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
-from gcsidecar.cache.globs import compiled, needle
+from gcsidecar.cache import syscalls
+from gcsidecar.cache.entries import may_have
+from gcsidecar.cache.globs import compiled, needle, without_longer
 from gcsidecar.cache.spec import LEASE_PATTERNS, LeaseSpec, Seconds
 from gcsidecar.cache.use.lease import PLACEHOLDER, Lease, LeasePatterns
 from gcsidecar.cache.use.liveness import Liveness
@@ -165,6 +167,31 @@ def test_of_very_many_names_not_one_lease_is_missed(tmp_path: Path, glob: str) -
     leases = [f"{number}.lease" for number in range(0, 700, 100)]
     touch(tmp_path, *(f"a/{name}" for name in [*names, *leases]))
     assert found((f"{PLACEHOLDER}/{glob}",), tmp_path, "a") == {*leases, *(names if glob == "*" else ())}
+
+
+PARTS = st.text(st.sampled_from("ab.é\udcff"), min_size=1, max_size=6)
+
+
+@given(st.lists(PARTS, max_size=4), st.sets(PARTS.filter(lambda name: name not in {".", ".."}), max_size=6))
+def test_a_quick_look_never_says_no_where_a_name_holds_one_of_the_parts(parts: list[str], names: set[str]) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        for name in names:
+            Path(directory, name).touch()
+        fd = open_directory(Path(directory))
+        try:
+            may = may_have(fd, [os.fsencode(part) for part in without_longer(parts)])
+            assert may or not any(part in name for part in parts for name in names)
+        finally:
+            os.close(fd)
+
+
+def test_where_the_c_library_lists_nothing_raw_a_quick_look_says_yes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syscalls, "_getdents", None)
+    touch(tmp_path, "a/.lease", "b/file")
+    assert found(LEASE_PATTERNS, tmp_path, "a") == {".lease"}
+    assert found(LEASE_PATTERNS, tmp_path, "b") == set()
 
 
 def test_a_name_that_is_not_utf_8_has_leases_like_any_other(tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ CHUNK = 256
 # So much is measured in this process at a stretch, and so fast in the long run; what is more goes to another one.
 STRETCH_ENTRIES = 20_000
 ENTRIES_PER_SECOND = 10_000
+# So many others have before them while this thread has no time; what is handed over later goes in a better order.
+AHEAD = 512
 
 
 class Progress(NamedTuple):
@@ -90,6 +92,11 @@ class Measuring:
             # Where this process has too much to do, all else that is due now goes with it, in one piece.
             rest = [] if is_waited_for or self._stretch > 0 else self._schedule.take_all()
             self._surveyors.hand_over([target, *rest], before_others=is_waited_for)
+
+    def hand_some_over(self) -> None:
+        """There is something else to do here: of what is much in any case others do some meanwhile."""
+        if self._surveyors.waiting < AHEAD and (some := self._schedule.take_some(AHEAD)):
+            self._surveyors.hand_over(some)
 
     def rest(self) -> None:
         """There is nothing else to do, here or elsewhere: see to what is stale."""

@@ -25,6 +25,10 @@ QUIET_SECONDS = 2.0
 GROWING_SECONDS = 30.0
 # So many are handed over in one piece.
 MOST_AT_ONCE = 4096
+# A first scan of so many folders is worth processes of its own, whatever is in them. Before all are known some are
+# taken: the least recently used of those that were added last, as far as is looked back.
+LARGE_SCAN = 1024
+LOOK_BACK = 1024
 
 
 class Target(NamedTuple):
@@ -66,18 +70,35 @@ class FirstScan:
         self._folders.append(folder)
         self._is_sorted = False
 
+    def __len__(self) -> int:
+        """How many there are, those that need not be measured any more among them."""
+        return len(self._folders)
+
+    def some(self, count: int) -> list[Folder]:
+        """The least recently used of those that were added last; they are here no longer.
+
+        To put all in order each time that some are added would take longer than to measure them.
+        """
+        some = sorted(self._folders[-LOOK_BACK:], key=lambda folder: folder.last_used(), reverse=True)
+        self._folders[-LOOK_BACK:] = some[:-count]
+        return [folder for folder in reversed(some[-count:]) if _is_to_be_measured(folder)]
+
     def first(self) -> Folder | None:
         """Which is next, or none."""
         if not self._is_sorted:
             self._folders.sort(key=lambda folder: folder.last_used(), reverse=True)
             self._is_sorted = True
-        while self._folders and (self._folders[-1].measured_at or not self._folders[-1].is_counted):
+        while self._folders and not _is_to_be_measured(self._folders[-1]):
             self._folders.pop()
         return self._folders[-1] if self._folders else None
 
     def pop(self) -> None:
         """That one is being measured."""
         self._folders.pop()
+
+
+def _is_to_be_measured(folder: Folder) -> bool:
+    return folder.is_counted and not folder.measured_at
 
 
 class Schedule:
@@ -149,6 +170,13 @@ class Schedule:
         while len(found) < MOST_AT_ONCE and (target := self._next_ready()) is not None:
             found.append(target)
         return found
+
+    def take_some(self, count: int) -> list[Target]:
+        """Some of a first scan that is large, though there may be more to come; they are there no longer."""
+        for root, scan in self._first_scans.items():
+            if len(scan) >= LARGE_SCAN:
+                return [Target(root, folder.name) for folder in scan.some(count)]
+        return []
 
     def next_at(self) -> float:
         """When there is something to be measured (monotonic); infinity if nothing is."""

@@ -9,11 +9,10 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from gcsidecar.cache.entries import entries_of
-from gcsidecar.cache.globs import compiled, is_itself, is_wild, literal, mtime_of, needle, search
+from gcsidecar.cache.entries import entries_of, may_have
+from gcsidecar.cache.globs import compiled, is_itself, is_wild, literal, mtime_of, needle, search, without_longer
 from gcsidecar.cache.use.beside import Backwards, parents_of
 from gcsidecar.contract import CLIENT_LEASES
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
 PLACEHOLDER = "{folder}"
-_CHUNK_ENTRIES = 256  # looked at together
 Version = tuple[int, int, int, int]
 
 
@@ -62,7 +60,7 @@ class LeasePatterns:
     def __init__(self, patterns: Sequence[str]) -> None:
         inside = [p.removeprefix(f"{PLACEHOLDER}/") for p in patterns if p.startswith(f"{PLACEHOLDER}/")]
         here = [*(p for p in inside if "/" not in p), CLIENT_LEASES]
-        self._here, self._needles = compiled(here), {needle(pattern) for pattern in here}
+        self._here, self._needles = compiled(here), [os.fsencode(part) for part in without_longer(map(needle, here))]
         self._here_raw = re.compile(os.fsencode(self._here.pattern), re.DOTALL)
         self._clients = compiled([CLIENT_LEASES])
         self._deeper = [p.split("/") for p in inside if "/" in p]
@@ -140,13 +138,11 @@ class LeasePatterns:
         return found
 
     def _found_here(self, folder_fd: int) -> list[Lease]:
-        names: list[str] = []
+        # In nearly all folders nothing is like a lease, and to see that costs less than a match of each name.
+        if not may_have(folder_fd, self._needles):
+            return []
         with entries_of(folder_fd) as entries:
-            while some := [entry.name for entry in islice(entries, _CHUNK_ENTRIES)]:
-                # In nearly all folders nothing is like a lease, and to see that costs less than a match of each name.
-                together = "/".join(some)
-                if any(needle in together for needle in self._needles):
-                    names += filter(self._here.match, some)
+            names = [entry.name for entry in entries if self._here.match(entry.name) is not None]
         return [lease for name in names if (lease := self._lease(folder_fd, name)) is not None]
 
     def _lease(self, folder_fd: int, name: str) -> Lease | None:
