@@ -39,6 +39,8 @@ SQLITE_LOCK = (512, 0x40000000)
 MORE_THAN_CAN_WAIT = 11_000
 # So many that their first reconcile, through FUSE, takes a while.
 HUNG_FOLDERS = 4000
+# Of a user whom the user namespace of a sidecar doesn't know.
+SOMEBODY = 12345
 DISK = {"disk": {"min_free": "20%", "target_free": "25%"}, "inodes": None}
 OFF = {"disk": None, "inodes": None}
 
@@ -52,7 +54,7 @@ EXPECTED = {
     "parked": {"FolderParked", "RootBlocked"},
     "hung": {"MeasurementStale", "ReconcileStale"},
     "idle": {"DryRun", "RootMissing", "ConfigReloadFailed", "ForeignUseHigh"},
-    "unwatched": {"WatchDegraded"},
+    "unwatched": {"WatchDegraded", "SizesUnknown"},
     "restarted": {"RestartsOften", "Down"},
     "small": {"RegretsHigh"},
     "unrecorded": {"HistoryUnhealthy", "HistoryDropsRecords"},
@@ -226,9 +228,12 @@ def idle(stage: Stage) -> None:
 
 
 def unwatched(stage: Stage) -> None:
-    """The kernel refuses to watch anything."""
+    """The kernel refuses to watch anything; and one of two folders belongs to somebody who lets nobody in."""
     cache = stage.tmpfs(32 * MIB)
     folder(cache, "a")
+    others = folder(cache, "b")
+    others.chmod(0o700)
+    os.chown(others, SOMEBODY, SOMEBODY)
     stage.run("unwatched", config(root(cache)), Unwatched)
 
 

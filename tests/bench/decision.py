@@ -62,8 +62,8 @@ def _decisions(prepare: Callable[[Path], object], folders: int) -> Samples:
         spec = RootSpec(name="bench", path=path, min_age=Seconds(0), history=None)
         root = Root(spec, GarbageCollector(), step=watch.step)
         with contextlib.closing(root):
-            root.activate({})
-            for _ in root.census.reconcile():
+            root.custody.activate({})
+            for _ in root.reconciling.run():
                 pass
             for folder in root.census.folders():
                 prepare(Path(path) / folder.name)  # a moment ago, so that the decision is the first to see it

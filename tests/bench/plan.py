@@ -89,7 +89,7 @@ def _plans(path: Path, share: float) -> tuple[Samples, Samples]:
     collector = GarbageCollector(gauges=[gauge])
     spec = RootSpec(name="bench", path=str(path), min_age=Seconds(0), history=None)
     with contextlib.closing(Root(spec, collector, dry_run=True)) as root:
-        for _ in root.census.reconcile():
+        for _ in root.reconciling.run():
             pass
         for folder in root.census.folders():
             root.census.measured(folder, TreeSize(FOLDER_BYTES, 10, FOLDER_BYTES, 0.0, 0.0, 10, None, 0))

@@ -59,8 +59,8 @@ def opened(path: Path, *, tracker: Tracker | None = None, active: bool = True, *
     root = Root(spec(path, **keys), tracker or Tracker(), **options)
     try:
         if active:
-            root.activate({"holder": "test"})
-            root.recover()
+            root.custody.activate({"holder": "test"})
+            root.custody.recover()
         reconcile(root)
         yield root
     finally:
@@ -68,7 +68,7 @@ def opened(path: Path, *, tracker: Tracker | None = None, active: bool = True, *
 
 
 def reconcile(root: Root) -> None:
-    for _ in root.census.reconcile():
+    for _ in root.reconciling.run():
         pass
 
 

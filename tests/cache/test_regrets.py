@@ -156,7 +156,7 @@ def test_a_parked_folder_that_comes_back_under_a_name_evicted_meanwhile_is_none(
         parked.rename(tmp_path / "b")
         evict(root, "a")
         (tmp_path / "b").rename(parked)
-        root.recover()
+        root.custody.recover()
         reconcile(root)
         assert (tmp_path / "a/.lease.job").exists()
         assert told == []

@@ -65,7 +65,7 @@ class Site:
         )
         if watched:
             self.hints.attach(self.root)
-        self.root.activate({})
+        self.root.custody.activate({})
 
     def wake(self) -> None:
         self.survey.wake()
@@ -316,7 +316,7 @@ def test_a_folder_that_never_is_quiet_is_measured_all_the_same(tmp_path: Path) -
         (folder / "data").write_bytes(b"x" * 100_000)
         for second in range(40):
             os.utime(folder, (clock.now, clock.now - second))
-            site.root.census.refresh("a")
+            site.root.finder.refresh("a")
             site.rounds()
             clock.advance(1)
         assert known.measured_at > measured_at
@@ -434,7 +434,7 @@ def test_it_waits_no_longer_than_until_a_folder_is_young_no_more_or_is_to_be_mea
     clock = FakeClock(time.time())
     with by_hand(tmp_path, clock, min_age=Seconds(10)) as site:
         folder = make_folder(tmp_path, "a")
-        site.root.census.refresh("a")
+        site.root.finder.refresh("a")
         site.rounds()
         assert site.rest() == pytest.approx(ARRIVED_SECONDS)
         clock.advance(ARRIVED_SECONDS)
@@ -447,7 +447,7 @@ def test_it_waits_no_longer_than_until_a_folder_is_young_no_more_or_is_to_be_mea
         site.rounds()
         assert site.root.tally().by_state[State.IDLE].folders == 1
         (folder / "new").touch()
-        site.root.census.refresh("a")
+        site.root.finder.refresh("a")
         site.rounds()
         assert site.rest() == pytest.approx(QUIET_SECONDS)
 
@@ -463,4 +463,4 @@ def test_it_looks_at_locks_in_time_while_one_is_held_and_not_otherwise(tmp_path:
             assert site.rest() == LOCKS_SECONDS
         clock.advance(LOCKS_SECONDS)
         site.rounds()
-        assert (site.leases(), site.survey._unhinted_in(site.root.census)) == (0, math.inf)
+        assert (site.leases(), site.survey._unhinted_in(site.root)) == (0, math.inf)

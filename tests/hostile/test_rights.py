@@ -192,8 +192,8 @@ def test_what_became_immutable_since_stays_condemned_is_reported_and_goes_when_i
         with flagged(place.root / "a/sub/file-1", "i"), place.opened() as root:
             with pytest.raises(RemovalError, match=r"1 entries can't be deleted, the first is sub/file-1: Operation"):
                 evict(root, "a")
-            assert root.condemned == 1
+            assert root.custody.condemned == 1
             assert place.leftovers() == ["a"]
-            assert [name for name, _ in root.recover().failures] == ["a"]
+            assert [name for name, _ in root.custody.recover().failures] == ["a"]
         with place.opened():
             assert place.leftovers() == []

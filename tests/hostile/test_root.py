@@ -9,8 +9,8 @@ import pytest
 
 import needs
 from cache.helpers import make_folder, opened
+from gcsidecar.cache.custody import STANDBY
 from gcsidecar.cache.errors import RootUnavailableError, StateDirectoryError
-from gcsidecar.cache.root import STANDBY
 from hostile.place import NOBODY, Place, evict, kept_for
 
 
@@ -99,13 +99,13 @@ def test_what_is_ours_swapped_under_us_is_noticed_and_nothing_is_written_through
             path.mkdir()
         assert kept_for(root, "a") == STANDBY
         with pytest.raises(StateDirectoryError, match="was moved or replaced; it is opened anew"):
-            root.recover()
-        assert not root.active
+            root.custody.recover()
+        assert not root.custody.active
         if by == "link":
             with pytest.raises(StateDirectoryError, match="something else has that name: move it away"):
-                root.activate({})
+                root.custody.activate({})
             path.unlink()
-        assert root.activate({})
+        assert root.custody.activate({})
         evict(root, "a")
         place.expect_unharmed()
 
@@ -116,7 +116,7 @@ def test_moved_into_a_folder_that_is_to_go_it_goes_nowhere(place: Place) -> None
         (place.root / ".gcsidecar").rename(place.root / "a" / ".gcsidecar")
         assert kept_for(root, "a") == STANDBY
         with pytest.raises(StateDirectoryError):
-            root.recover()
-        assert root.activate({})
+            root.custody.recover()
+        assert root.custody.activate({})
         evict(root, "a")
         assert not (place.root / "a").exists()

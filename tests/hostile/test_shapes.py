@@ -137,7 +137,7 @@ def test_nothing_that_has_our_own_name_is_ever_a_folder(place: Place, glob: str)
     with place.opened(folders=glob) as root:
         assert not [folder.name for folder in root.census.folders() if ".gcsidecar" in folder.name]
         for name in (".gcsidecar", "x/.gcsidecar", ".gcsidecar/evicting", ".gcsidecar/condemned"):
-            root.census.refresh(name)  # as a hint would have it
+            root.finder.refresh(name)  # as a hint would have it
             assert root.census.get(name) is None
 
 
@@ -161,7 +161,7 @@ def test_what_somebody_laid_into_our_slots_never_gets_out_of_the_root(place: Pla
         (slot / "link").symlink_to(place.outside)
     before = set(os.listdir(place.root.parent))
     with place.opened() as root:
-        root.recover()
+        root.custody.recover()
         place.expect_unharmed()
         assert set(os.listdir(place.root.parent)) == before
         assert set(os.listdir(place.root)) <= {".gcsidecar", "neighbour", "x", "tmp"}

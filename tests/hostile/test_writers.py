@@ -117,7 +117,7 @@ def test_a_directory_swapped_while_it_is_deleted_leads_nowhere_in_10000_races(tm
         with place.opened() as root:
             for number in itertools.count(1):
                 swapper.lay()
-                root.census.refresh("a")
+                root.finder.refresh("a")
                 with process(swapper):
                     before = swapper.await_swaps()
                     with contextlib.suppress(RemovalError):  # what it could not delete for that stays condemned

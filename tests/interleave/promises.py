@@ -53,7 +53,7 @@ def look_back(run: Run) -> str | None:
     clock = FakeClock(os.stat(run.root).st_mtime)
     root = opened(run.root, clock)
     try:
-        root.recover()
+        root.custody.recover()
         run.version += 1
         wrong = look(run)
         if wrong is not None:
@@ -77,7 +77,7 @@ def _release_what_the_dead_hold(run: Run) -> None:
 def _clear(root: Root, clock: FakeClock) -> str:
     """What becomes of the folder when time goes by: parked ones come back, or their leases end."""
     for _ in range(3):
-        root.recover()
+        root.custody.recover()
         clock.advance(DAY_SECONDS + 1)
     reconcile(root)
     return evict(root)

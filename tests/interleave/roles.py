@@ -31,11 +31,15 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
-def evictor(actor: Actor, *, rounds: int = 1, ground: Callable[[Root], protocol.Ground] = Root._ground) -> None:
+def _ground(root: Root) -> protocol.Ground:
+    return root.custody.ground()
+
+
+def evictor(actor: Actor, *, rounds: int = 1, ground: Callable[[Root], protocol.Ground] = _ground) -> None:
     """A sidecar: it recovers what lies there from before, and then the folder is to go."""
     root = opened(actor.run.root)
     for _ in range(rounds):
-        root.recover()
+        root.custody.recover()
         with contextlib.suppress(DisposableInUseError, EvictionError):
             protocol.evict(ground(root), NAME)
     root.close()
@@ -49,7 +53,7 @@ def persistent_evictor(actor: Actor) -> None:
 def watchful_evictor(actor: Actor) -> None:
     """It also looks at all folders before, and reaps leases that are dead."""
     root = opened(actor.run.root)
-    root.recover()
+    root.custody.recover()
     reconcile(root)
     evict(root)
     root.close()
@@ -58,7 +62,7 @@ def watchful_evictor(actor: Actor) -> None:
 def opened(path: str, clock: FakeClock | None = None) -> Root:
     """A root, active."""
     root = Root(spec(path, lease=LeaseSpec(files=("{folder}/.lease.*",))), Tracker(), clock=clock or FakeClock())  # type: ignore[arg-type]
-    assert root.activate({})
+    assert root.custody.activate({})
     return root
 
 

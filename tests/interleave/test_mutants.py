@@ -44,7 +44,7 @@ def found(story: Story) -> str:
 
 def test_without_the_second_look_a_lease_taken_meanwhile_is_lost() -> None:
     def ground_that_looks_once(root: Root) -> Ground:
-        ground, looks = root._ground(), []
+        ground, looks = root.custody.ground(), []
 
         def reason(fd: int, name: str) -> str | None:
             looks.append(name)

@@ -133,14 +133,14 @@ def test_a_bare_lease_in_a_folder_that_was_set_aside_ends_by_time(folder: Path) 
         assert found is not None
         with pytest.raises(Exception, match="leased"):
             found.dispose()
-        root.recover()
-        assert root.parked == {"f"}
+        root.custody.recover()
+        assert root.custody.parked == {"f"}
         clock.advance(23 * 3600)
-        root.recover()
-        assert root.parked == {"f"}
+        root.custody.recover()
+        assert root.custody.parked == {"f"}
         clock.advance(2 * 3600)
-        root.recover()
-        assert root.parked == frozenset()
+        root.custody.recover()
+        assert root.custody.parked == frozenset()
     assert not (folder / "old").exists()
 
 

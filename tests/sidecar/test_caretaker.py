@@ -23,11 +23,11 @@ def test_a_parked_folder_whose_holder_is_dead_is_seen_to_within_a_second(tmp_pat
     caretaker = Caretaker([root], {}, lambda *_: None, clock)
     with locked(lease):
         caretaker.look_after()
-        assert root.parked == {"a"}
+        assert root.custody.parked == {"a"}
         clock.advance(RETRY_SECONDS)
         caretaker.look_after()
-        assert root.parked == {"a"}
+        assert root.custody.parked == {"a"}
     clock.advance(RETRY_SECONDS)
     caretaker.look_after()
-    assert root.parked == frozenset()
+    assert root.custody.parked == frozenset()
     root.close()

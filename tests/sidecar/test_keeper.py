@@ -97,10 +97,10 @@ def test_nothing_goes_before_all_folders_have_been_seen_once(tmp_path: Path) -> 
         make_folder(tmp_path, name)
         os.utime(tmp_path / name, (used_at, used_at))
     with scene(tmp_path, max_folders=2) as made:
-        made.root.census.refresh("new")
-        made.root.census.refresh("older")
+        made.root.finder.refresh("new")
+        made.root.finder.refresh("older")
         make_folder(tmp_path, "another")
-        made.root.census.refresh("another")
+        made.root.finder.refresh("another")
         assert [made.round(1.0) for _ in range(3)] == [3, 3, 3]
         reconcile(made.root)
         assert made.round(1.0) == 2
@@ -112,7 +112,7 @@ def test_where_that_takes_too_long_a_cap_is_kept_among_those_that_are_known(tmp_
         make_folder(tmp_path, name)
     with scene(tmp_path, max_folders=1) as made:
         for name in ("a", "b"):
-            made.root.census.refresh(name)
+            made.root.finder.refresh(name)
         assert [made.round(FIRST_LOOK_SECONDS / 2) for _ in range(2)] == [2, 1]
 
 
@@ -137,7 +137,7 @@ def test_what_changed_is_published_at_once_and_all_that_follows_within_a_bounded
         made.keeper._publish_at = made.clock.monotonic() + 0.5  # as if that had taken 50 ms
         assert made.keeper._publish_roots() is None, "there is nothing new"
         make_folder(tmp_path, "b")
-        made.root.census.refresh("b")
+        made.root.finder.refresh("b")
         assert made.keeper._publish_roots() == 0.5
         made.time.advance(0.5)
         assert made.keeper._publish_roots() is None
@@ -150,7 +150,7 @@ def test_what_the_keeper_itself_changes_is_published_without_a_hint(tmp_path: Pa
         made.keeper.start()
         try:
             assert eventually(lambda: made.role() == "standby", "it is published that another one is at work")
-            other._let_go_of_state()
+            other.custody.end()
             assert eventually(lambda: made.role() == "active", "it is published that the root is ours now")
         finally:
             assert made.keeper.stop(5)

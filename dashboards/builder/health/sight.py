@@ -142,6 +142,7 @@ def unmeasured() -> timeseries.Panel:
             "The share of folders whose size isn't known: 0 soon after the first scan. Until then caps know too "
             "little, and what is foreign seems too much.",
             8,
+            alerts=("GcsidecarSizesUnknown",),
         ),
         Query(FLEET("gcsidecar_filesystem_unmeasured_ratio"), "{{instance}} {{filesystem}}"),
         unit=fields.RATIO,

@@ -16,6 +16,7 @@ from gcsidecar.cache.regrets import MOST_NAMES, Regrets
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from gcsidecar.cache.folders.adoption import Adoption
     from gcsidecar.cache.folders.census import Census
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.history.database import Database
@@ -49,6 +50,7 @@ class Chronicle:
         self._spec, self._regretted, self._said, self._wake, self._clock = spec, regretted, said, wake, clock
         self._regrets = Regrets(spec.name, spec.regret_window)
         self._census: Census | None = None
+        self._adoption: Adoption | None = None
         self._regrets_are_read = False
         self._begins_by = 0.0
         self.recorder: Recorder | None = None
@@ -71,11 +73,11 @@ class Chronicle:
         recorder = self.recorder
         return self._clock.monotonic() < self._begins_by if recorder is None else recorder.is_reading()
 
-    def begin(self, directory_fd: int, census: Census, capacity_bytes: int) -> None:
+    def begin(self, directory_fd: int, census: Census, adoption: Adoption, capacity_bytes: int) -> None:
         """Begin to record, from now on: this process is the one that acts on the root."""
         if self._spec.history is None:
             return
-        self._census = census
+        self._census, self._adoption = census, adoption
         try:
             self.recorder = Recorder(
                 self._spec, directory_fd, capacity_bytes, listener=self, said=self._said, clock=self._clock
@@ -163,8 +165,8 @@ class Chronicle:
 
     def recall(self, known: Sequence[Present]) -> None:
         """So much was known of some folders."""
-        assert self._census is not None
-        self._census.adoption.take_in(known)
+        assert self._adoption is not None
+        self._adoption.take_in(known)
 
     def answered(self) -> None:
         """All of it has been told, or is awaited no longer."""

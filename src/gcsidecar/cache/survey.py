@@ -19,7 +19,6 @@ from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from gcsidecar.cache.folders.census import Census
     from gcsidecar.cache.measuring.measuring import Progress
     from gcsidecar.cache.root import Root
     from gcsidecar.cache.spec import MeasureSpec
@@ -129,32 +128,32 @@ class Survey:
         """How long there is nothing to do, unless somebody wakes it."""
         rest = self._measuring.next_at() - self._clock.monotonic()
         for surveyed in self._roots:
-            rest = min(rest, self._reconcile_in(surveyed), self._unhinted_in(surveyed.root.census))
+            rest = min(rest, self._reconcile_in(surveyed), self._unhinted_in(surveyed.root))
         return max(0.0, rest if publish_in is None else min(rest, publish_in))
 
-    def _unhinted_in(self, census: Census) -> float:
+    def _unhinted_in(self, root: Root) -> float:
         """In how many seconds something may change of which there is no hint; infinity where nothing will."""
-        grows_up_at = census.grow_up()
+        grows_up_at = root.census.grow_up()
         grows_up_in = math.inf if grows_up_at is None else max(GROW_UP_SECONDS, grows_up_at - self._clock.time())
-        return min(census.lookout.seconds_to_next(LOCKS_SECONDS), grows_up_in)
+        return min(root.lookout.seconds_to_next(LOCKS_SECONDS), grows_up_in)
 
     def _follow(self, surveyed: Surveyed) -> None:
         """Look at what hints have named, at locks that were dropped, and at who is young no longer: no hint tells."""
-        noted, census = surveyed.hints.take(), surveyed.root.census
+        noted, root = surveyed.hints.take(), surveyed.root
         if noted.everything:
             surveyed.reconcile_at = 0.0
         for name in noted.gone:
-            census.gone(name)
+            root.finder.gone(name)
         for name in noted.names:
-            census.refresh(name)
+            root.finder.refresh(name)
         if noted.beside:
             try:
-                census.refresh_beside()
+                root.reconciling.look_beside()
             except OSError:
                 surveyed.reconcile_at = 0.0
-        self._measuring.heard(surveyed.root, noted)
-        census.look_at_locks(LOCKS_SECONDS)
-        census.grow_up()
+        self._measuring.heard(root, noted)
+        root.finder.look_at_locks(LOCKS_SECONDS)
+        root.census.grow_up()
 
     def _advance(self) -> None:
         """Do some of the long work: at least a step, or under a stream of hints it would never come to its end."""
@@ -190,7 +189,7 @@ class Survey:
         try:
             surveyed.root.check()
             yield from surveyed.hints.try_again()
-            yield from surveyed.root.census.reconcile()
+            yield from surveyed.root.reconciling.run()
         except RootUnavailableError as error:
             surveyed.lost, surveyed.reconcile_ok = True, False
             self._lost(surveyed.root, str(error))
@@ -200,7 +199,7 @@ class Survey:
         else:
             surveyed.reconcile_ok, surveyed.problem = True, None
             surveyed.reconciled_at = self._clock.time()
-            yield from surveyed.root.census.adoption.watch_rest()
+            yield from surveyed.root.adoption.watch_rest()
         if not self._watched():  # asked now: it may be this one that met the limit of watches
             pause = max(RECONCILE_UNWATCHED_SECONDS, (self._clock.monotonic() - began) * RECONCILE_COST_FACTOR)
             surveyed.reconcile_at = min(surveyed.reconcile_at, began + pause)

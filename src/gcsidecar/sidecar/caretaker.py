@@ -54,12 +54,12 @@ class Caretaker:
             self._retry_at = monotonic + RETRY_SECONDS
             for root in self._roots:
                 self._expect_in_place(root)
-                root.take_ballast()
+                root.custody.take_ballast()
             for root in self._roots:
-                if not root.active and self._activate(root):
+                if not root.custody.active and self._activate(root):
                     came_back |= self._recover(root)
             for root in self._roots:
-                if root.may_recover():
+                if root.custody.may_recover():
                     came_back |= self._recover(root)
         if monotonic >= self._recover_at:
             self._recover_at = monotonic + RECOVER_SECONDS
@@ -76,7 +76,7 @@ class Caretaker:
 
     def _activate(self, root: Root) -> bool:
         try:
-            active = root.activate(self._about)
+            active = root.custody.activate(self._about)
         except StateDirectoryError as error:
             self._say_once(root, str(error))
             return False
@@ -87,11 +87,11 @@ class Caretaker:
 
     def _recover(self, root: Root) -> bool:
         try:
-            found = root.recover()
+            found = root.custody.recover()
         except (StateDirectoryError, OSError) as error:
             self._say_once(root, f"can't look after .gcsidecar/: {error}")
             return False
-        if root.active:
+        if root.custody.active:
             self._problems.pop(root.name, None)
         journal.recovered(root.name, found)
         return bool(found.restored)

@@ -216,7 +216,7 @@ class Keeper:
     def _look_at_locks(self) -> None:
         """What a dead holder kept may go at once; the kernel tells nobody that a lock was dropped."""
         for root in self._roots:
-            root.census.look_at_locks(LOCKS_SCARCE_SECONDS)
+            root.finder.look_at_locks(LOCKS_SCARCE_SECONDS)
 
     def _plan_and_execute(self) -> None:
         plan = self._collector.plan()
@@ -323,9 +323,10 @@ class Keeper:
 
     def _standing(self, one: Surveyed) -> int:
         """Stands for all that the status of a root is made of."""
-        root = one.root
+        root, custody = one.root, one.root.custody
         seen = (root.census.version, one.reconciled_at, one.reconcile_ok, one.problem)
-        return hash((*seen, root.active, root.parked, root.condemned, _history_of(root), self._caretaker.problem(root)))
+        acts = (custody.active, custody.parked, custody.condemned, self._caretaker.problem(root))
+        return hash((*seen, *acts, _history_of(root)))
 
     def _root_status(self, one: Surveyed) -> RootStatus:
         root, problem = one.root, self._caretaker.problem(one.root)
@@ -337,13 +338,13 @@ class Keeper:
             root.tally(),
             one.reconciled_at,
             one.reconcile_ok,
-            len(root.parked),
-            root.condemned,
+            len(root.custody.parked),
+            root.custody.condemned,
             _history_of(root),
         )
 
     def _role(self, root: Root, problem: str | None) -> str:
-        if root.active:
+        if root.custody.active:
             return "active"
         if self._config.dry_run:
             return "dry-run"

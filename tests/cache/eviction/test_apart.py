@@ -57,7 +57,7 @@ def test_what_lies_parked_counts_with_what_it_was_known_to_take_and_is_not_walke
             evict(root, "a")
         assert root.used_bytes() == pytest.approx(before, abs=MIB)
         assert surveyor.names == []
-        root.recover()
+        root.custody.recover()
         assert surveyor.names == []
         assert root.tally().own_bytes == taken(disk)
 
@@ -71,11 +71,11 @@ def test_after_a_restart_what_lies_parked_is_measured_once(disk: Path) -> None:
         assert surveyor.names == [".gcsidecar/evicting/dead-1/a"]
         surveyor.answer(root)
         assert root.tally().own_bytes == taken(disk)
-        root.recover()
+        root.custody.recover()
         assert surveyor.names == []
         assert root.tally().own_bytes == taken(disk)
         shutil.rmtree(disk / "a")
-        assert root.recover().restored == ["a"]
+        assert root.custody.recover().restored == ["a"]
         assert root.tally().own_bytes == taken(disk) < MIB
 
 
@@ -86,7 +86,7 @@ def test_what_grows_where_it_lies_parked_is_among_what_a_cap_has_measured(tmp_pa
         measure_all(root)
         with pytest.raises(DisposableInUseError):
             evict(root, "a")
-        (parked,) = root.growing_apart()
+        (parked,) = root.custody.growing_apart()
         (tmp_path / parked / "more").write_bytes(b"x" * 2 * MIB)
         root.want_sizes([parked])
         version = root.census.version
@@ -131,11 +131,11 @@ def test_what_is_left_of_a_deletion_is_measured_anew_after_the_next_try(
         surveyor.answer(root)
         subprocess.run(["chattr", "-i", goes_later], check=True)
         before = root.tally().own_bytes
-        root.recover()
+        root.custody.recover()
         assert surveyor.names == [], "it waits for its next try"
         assert root.tally().own_bytes == before == taken(tmp_path)
         clock.advance(3600)
-        root.recover()
+        root.custody.recover()
         surveyor.answer(root)
         assert root.tally().own_bytes == taken(tmp_path) == before - MIB
 

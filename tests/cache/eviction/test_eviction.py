@@ -113,12 +113,12 @@ def test_a_leased_folder_whose_name_is_taken_meanwhile_is_parked_whole_and_comes
         (tmp_path / "a.lease").unlink()
         inside = next(p for p in (tmp_path / ".gcsidecar/evicting").glob("*/a%-*"))
         (inside / ".lease.1").touch()
-        root.recover()
-        assert root.parked == {"a"}
+        root.custody.recover()
+        assert root.custody.parked == {"a"}
         reconcile(root)
         assert kept_for(root, "a") == "parked"  # the new folder of that name, too
         (tmp_path / "a").rename(tmp_path / "b")
-        assert root.recover().restored == ["a"]
+        assert root.custody.recover().restored == ["a"]
         assert (tmp_path / "a/data").stat().st_size == 4096
 
 
@@ -214,12 +214,12 @@ def test_a_crash_at_any_step_loses_nothing_leased_and_leaves_nothing_behind(
 def test_a_second_sidecar_stands_by_and_takes_over(tmp_path: Path) -> None:
     make_folder(tmp_path, "a")
     with contextlib.ExitStack() as life_of_the_first:
-        assert life_of_the_first.enter_context(opened(tmp_path)).active
+        assert life_of_the_first.enter_context(opened(tmp_path)).custody.active
         with opened(tmp_path) as second:
-            assert not second.active
+            assert not second.custody.active
             assert kept_for(second, "a") == "standby"
             life_of_the_first.close()
-            assert second.activate({})
+            assert second.custody.activate({})
             evict(second, "a")
 
 
@@ -273,14 +273,14 @@ def test_a_parked_lease_ends_by_both_clocks_only(tmp_path: Path) -> None:
         slot = next((tmp_path / ".gcsidecar/evicting").iterdir())
         make_folder(tmp_path / ".gcsidecar/evicting" / slot.name, "a")
         (slot / "a/.lease").touch()
-        root.recover()
-        assert root.parked == {"a"}
+        root.custody.recover()
+        assert root.custody.parked == {"a"}
         clock.now += 7 * 24 * 3600
-        root.recover()
-        assert root.parked == {"a"}, "a jump of the calendar's clock ends nothing"
+        root.custody.recover()
+        assert root.custody.parked == {"a"}, "a jump of the calendar's clock ends nothing"
         clock.mono += 25 * 3600
-        root.recover()
-        assert root.parked == frozenset()
+        root.custody.recover()
+        assert root.custody.parked == frozenset()
         assert leftovers(tmp_path) == []
 
 
@@ -291,8 +291,8 @@ def test_a_lock_held_by_recovery_is_respected(tmp_path: Path) -> None:
         make_folder(slot, "b")
         fd = os.open(slot / "b", os.O_RDONLY)
         fcntl.flock(fd, fcntl.LOCK_SH)
-        root.recover()
+        root.custody.recover()
         assert leftovers(tmp_path) == ["b"]
         os.close(fd)
-        root.recover()
+        root.custody.recover()
         assert leftovers(tmp_path) == []

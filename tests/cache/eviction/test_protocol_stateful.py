@@ -26,9 +26,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from cache.helpers import reconcile, spec
 from cache.leasing import put
 from fakes import FakeClock
+from gcsidecar.cache.custody import STANDBY
 from gcsidecar.cache.errors import EvictionError, RemovalError
 from gcsidecar.cache.eviction.slots import decode
-from gcsidecar.cache.root import STANDBY, Root
+from gcsidecar.cache.root import Root
 from gcsidecar.cache.use.leasefile import is_held
 from gcsidecar.contract import MARK, decoded
 from gcsidecar.gc import collector as gc
@@ -139,7 +140,7 @@ class Protocol(RuleBasedStateMachine):
         root = Root(spec(self.path), collector, **options)  # type: ignore[arg-type]
         root.test_collector = collector  # type: ignore[attr-defined]
         if activate:
-            root.activate({})
+            root.custody.activate({})
         reconcile(root)
         return root
 
@@ -326,7 +327,7 @@ class Protocol(RuleBasedStateMachine):
         self.root.close()
         self.root = self.open_root()
         with self.meanwhile(happenings):
-            self.root.recover()
+            self.root.custody.recover()
 
     @rule()
     def look_around(self) -> None:
@@ -336,7 +337,7 @@ class Protocol(RuleBasedStateMachine):
     @rule(happenings=happenings)
     def recover(self, happenings: Happenings) -> None:
         with self.meanwhile(happenings):
-            self.root.recover()
+            self.root.custody.recover()
 
     @rule(name=names, happenings=happenings)
     def evict(self, name: str, happenings: Happenings) -> None:
@@ -361,7 +362,7 @@ class Protocol(RuleBasedStateMachine):
         folder, used = self.root.census.get(name), self.why_used(name)
         if folder is None:
             return
-        stays = used or self.root.holds_back(folder) == STANDBY
+        stays = used or self.root.restraints.holds_back(folder) == STANDBY
         with pytest.raises(DisposableInUseError) if stays else contextlib.nullcontext():
             folder.dispose()
         assert (self.path / name).exists() == stays
@@ -377,10 +378,10 @@ class Protocol(RuleBasedStateMachine):
         """It stands by, or acts where it thinks that it is alone; it may come in the middle of the first one's work."""
         if self.second is None:
             self.second = self.open_root(activate=False)
-        active = self.second.activate({})
-        assert not (active and self.root.active) or self.lock_was_lost, "two act on one root"
+        active = self.second.custody.activate({})
+        assert not (active and self.root.custody.active) or self.lock_was_lost, "two act on one root"
         reconcile(self.second)
-        self.second.recover()
+        self.second.custody.recover()
         for folder in self.second.census.folders():
             try:
                 folder.dispose()
@@ -396,12 +397,12 @@ class Protocol(RuleBasedStateMachine):
 
     @rule(hours=st.sampled_from([0.1, 25.0]), jump=st.booleans())
     def time_goes_by(self, hours: float, *, jump: bool) -> None:
-        self.root.recover()
+        self.root.custody.recover()
         self.clock.now += hours * 3600
         if not jump:
             self.clock.mono += hours * 3600
             self.end_what_nobody_can_end(hours * 3600)
-        self.root.recover()
+        self.root.custody.recover()
 
     def end_what_nobody_can_end(self, seconds: float) -> None:
         for client in self.clients:
@@ -488,7 +489,7 @@ class Protocol(RuleBasedStateMachine):
         self.remove_all_leases()  # but those in what is parked, which are out of reach
         self.restart([])
         self.clock.advance(2 * PARKED_TTL_SECONDS)
-        self.root.recover()
+        self.root.custody.recover()
         assert self.lying("evicting") == self.lying("condemned") == []
         self.nothing_partial_has_a_folders_name()
 

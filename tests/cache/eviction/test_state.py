@@ -89,7 +89,7 @@ def test_who_stands_by_makes_no_slots(tmp_path: Path) -> None:
     with opened(tmp_path):
         before = [slots(tmp_path, side) for side in SIDES]
         with opened(tmp_path) as second:
-            assert not second.active
+            assert not second.custody.active
             assert [slots(tmp_path, side) for side in SIDES] == before
 
 
@@ -101,7 +101,7 @@ def test_the_slots_of_the_dead_are_claimed_not_added_to(tmp_path: Path) -> None:
     with opened(tmp_path) as root:
         claimed = slots(tmp_path, "condemned")
         assert not set(claimed) & set(made)
-        root.recover()
+        root.custody.recover()
         assert slots(tmp_path, "condemned") == claimed
 
 
@@ -141,7 +141,7 @@ def test_slots_that_are_more_than_enough_are_removed(tmp_path: Path) -> None:
         owner = slots(tmp_path, "evicting")[0].rpartition("-")[0]
         for number in range(20):
             (tmp_path / f".gcsidecar/evicting/{owner}-{number}").mkdir()
-        root.recover()
+        root.custody.recover()
         assert SPARE_SLOTS <= len(slots(tmp_path, "evicting")) <= 2 * SPARE_SLOTS
 
 
@@ -269,7 +269,7 @@ def test_on_a_disk_with_no_byte_and_no_inode_left_eviction_works(small: Path) ->
             assert (status.f_bavail, status.f_favail) == (0, 0)
             evict(root, name)
             assert not (small / name).exists()
-            root.recover()
+            root.custody.recover()
 
 
 def test_on_a_full_disk_a_restart_evicts_with_the_slots_of_the_dead(small: Path) -> None:
@@ -281,7 +281,7 @@ def test_on_a_full_disk_a_restart_evicts_with_the_slots_of_the_dead(small: Path)
     with opened(small) as root:
         evict(root, "a")
         evict(root, "b")
-        root.recover()
+        root.custody.recover()
         assert [len(slots(small, side)) for side in SIDES] == [SPARE_SLOTS] * 2
 
 
@@ -291,11 +291,11 @@ def test_a_first_start_on_a_full_disk_is_an_error_with_its_remedy_that_may_be_tr
     with opened(small, active=False) as root:
         for _ in range(2):
             with pytest.raises(StateDirectoryError, match="delete something by hand once"):
-                root.activate({})
+                root.custody.activate({})
         for path in list(small.glob("i*"))[:20]:
             path.unlink()
         (small / "filler").unlink()
-        assert root.activate({})
+        assert root.custody.activate({})
         evict(root, "a")
 
 
@@ -322,6 +322,6 @@ def test_the_ballast_is_given_up_for_a_rename_that_finds_no_room(small: Path) ->
         for path in small.glob("*l"):
             path.unlink()
         make_folder(small, "b")
-        root.census.refresh("b")
+        root.finder.refresh("b")
         evict(root, "b")
         assert (small / ".gcsidecar/ballast").exists(), "it is taken again before others take the room"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.folders.test_folder import FakeHome
+from cache.folders.homes import FakeHome
 from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.folders.foremost import Foremost
 from gcsidecar.cache.folders.running import RunningTally, Young

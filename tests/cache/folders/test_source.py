@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cache.folders.test_folder import FakeHome
+from cache.folders.homes import FakeHome
 from gcsidecar import Measurement, Resource, Threshold
 from gcsidecar.cache.folders.folder import Folder
 from gcsidecar.cache.folders.source import FolderSource

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cache.helpers import Tracker, reconcile, spec
 from cache.history.looking import await_stock, eventually
 from fakes import FakeClock
-from gcsidecar.cache.folders.census import RECENT_SECONDS
+from gcsidecar.cache.folders.finder import RECENT_SECONDS
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import HistorySpec, Seconds
 from gcsidecar.cache.walking.sizes import measure
@@ -67,7 +67,7 @@ class Run:
         self.looked_at = set(self.watch.names)
 
     def act(self) -> None:
-        self.root.activate({})
+        self.root.custody.activate({})
 
     def wait(self) -> None:
         eventually(lambda: not self.root.chronicle.is_awaited(), "the history has told what it knows")

@@ -76,7 +76,7 @@ def test_bytes_changed_anywhere_stop_neither_activation_nor_eviction_nor_recordi
     (path / ".gcsidecar/history.sqlite").write_bytes(content)
     make_folder(path, "a")
     with opened(path, **KEPT) as root:
-        assert root.active
+        assert root.custody.active
         await_stock(root)
         evict(root, "a")
         make_folder(path, "b")
@@ -186,7 +186,7 @@ def test_what_does_not_fit_into_memory_while_it_is_off_is_counted_as_dropped(tmp
     clock = FakeClock(time.time())
     with open_elsewhere(tmp_path):
         root = Root(spec(tmp_path, **KEPT), Tracker(), clock=clock)
-        root.activate({})
+        root.custody.activate({})
         recorder = recorder_of(root)
         eventually(lambda: not recorder.healthy, "it is off")
         reconcile(root)
@@ -216,7 +216,7 @@ def test_on_a_read_only_mount_it_is_off_until_the_mount_is_writable_again(tmp_pa
         subprocess.run(["mount", "-o", "remount,bind,ro", str(path / ".gcsidecar")], check=True)
         fd = os.open(path / ".gcsidecar", os.O_RDONLY)
         with opened(path, active=False, clock=clock, said=lambda *event: said.append(event), **KEPT) as root:
-            root.chronicle.begin(fd, root.census, 1 << 30)
+            root.chronicle.begin(fd, root.census, root.adoption, 1 << 30)
             recorder = recorder_of(root)
             eventually(lambda: not recorder.healthy, "it can't be written")
             subprocess.run(["mount", "-o", "remount,bind,rw", str(path / ".gcsidecar")], check=True)

@@ -12,7 +12,7 @@ from cache.helpers import Tracker, make_folder, reconcile, spec
 from cache.history.looking import asked, await_stock, change_history, eventually
 from cache.history.starting import Run, clock_later, measured_once, run
 from gcsidecar.cache.errors import StateDirectoryError
-from gcsidecar.cache.folders.census import RECENT_SECONDS
+from gcsidecar.cache.folders.finder import RECENT_SECONDS
 from gcsidecar.cache.history.backlog import MANY_CHANGES
 from gcsidecar.cache.history.recorder import PATIENCE_SECONDS
 from gcsidecar.cache.history.records import Arrival
@@ -55,7 +55,7 @@ def test_what_stands_still_keeps_its_size_and_is_looked_into_by_nobody(disk: Pat
             assert (tally.unmeasured, tally.oldest_measured_at) == (0, measured_at)
             assert [again.folder(name).last_used() for name in "abc"] == [1000, 1001, 1002]
             # They are watched after that.
-            for _ in again.root.census.adoption.watch_rest():
+            for _ in again.root.adoption.watch_rest():
                 pass
             assert sorted(again.watch.names) == ["a", "b", "c"]
             assert not again.watch.to_be_measured
@@ -269,7 +269,7 @@ def test_what_changes_before_it_is_watched_is_found_by_the_stat_that_follows(tmp
     with run(tmp_path, clock) as again:
         (tmp_path / "b/.lease").touch()
         (tmp_path / "c").rename(tmp_path / ".c")
-        for _ in again.root.census.adoption.watch_rest():
+        for _ in again.root.adoption.watch_rest():
             pass
         assert again.leased() == {"b"}
         assert again.watch.to_be_measured == {"b"}
@@ -294,7 +294,7 @@ def test_a_first_scan_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -
     for number in range(MANY_CHANGES + 50):
         (tmp_path / f"f{number:04}").mkdir()
     root = Root(spec(tmp_path, history=HistorySpec()), Tracker())
-    root.activate({})
+    root.custody.activate({})
     reconcile(root)
     await_stock(root)
     for folder in root.census.folders()[: MANY_CHANGES + 10]:
@@ -308,7 +308,7 @@ def test_a_first_scan_that_is_interrupted_goes_on_where_it_was(tmp_path: Path) -
 def test_what_is_measured_before_its_row_is_made_is_written_after_that(tmp_path: Path, clock: FakeClock) -> None:
     fill(tmp_path, "a")
     with Run(tmp_path, clock, order="act wait") as first:
-        first.root.census.refresh("a")
+        first.root.finder.refresh("a")
         first.measure_all()
         recorder = first.root.chronicle.recorder
         assert recorder is not None
@@ -356,7 +356,7 @@ def test_what_can_not_be_acted_on_is_not_waited_for(tmpfs: MakeFilesystem, clock
     root = Root(spec(path, history=HistorySpec()), Tracker(), clock=clock)
     assert root.chronicle.is_awaited()
     with pytest.raises(StateDirectoryError):
-        root.activate({})
+        root.custody.activate({})
     assert not root.chronicle.is_awaited()
     reconcile(root)
     assert {folder.name: folder.disk_bytes for folder in root.census.folders()} == dict.fromkeys("abc")
@@ -400,7 +400,7 @@ def test_who_stands_by_measures_for_itself_and_learns_the_rest_when_it_takes_ove
     with Run(tmp_path, clock) as first:
         first.measure_all()
         second = Root(spec(tmp_path, history=HistorySpec()), Tracker(), clock=clock, wake=lambda: woken.append(True))
-        assert not second.activate({})
+        assert not second.custody.activate({})
         assert woken
         assert not second.chronicle.is_awaited()
         reconcile(second)
@@ -408,7 +408,7 @@ def test_who_stands_by_measures_for_itself_and_learns_the_rest_when_it_takes_ove
         second.census.measured(second.census.get("a"), measure(second.fd, "a"))  # type: ignore[arg-type]
         own = second.census.get("a").disk_bytes  # type: ignore[union-attr]
         sizes = first.sizes()
-    assert second.activate({})
+    assert second.custody.activate({})
     await_stock(second)
     found = {folder.name: folder.disk_bytes for folder in second.census.folders()}
     assert found == sizes | {"a": own}

@@ -49,7 +49,7 @@ def arrivals(root: Root) -> dict[str, float | None]:
 def begun(path: Path, clock: FakeClock, order: str, **keys: Any) -> Root:
     """A root whose folders are known before or after it is the one that acts."""
     root = Root(spec(path, **(KEPT | keys)), Tracker(), clock=clock)
-    steps: dict[str, Callable[[], object]] = {"look": lambda: reconcile(root), "act": lambda: root.activate({})}
+    steps: dict[str, Callable[[], object]] = {"look": lambda: reconcile(root), "act": lambda: root.custody.activate({})}
     for step in order.split():
         steps[step]()
     await_stock(root)
@@ -136,14 +136,14 @@ def test_who_stood_by_knows_it_all_once_it_takes_over(tmp_path: Path, clock: Fak
         early_at = clock.now
         clock.advance(10)
         second = Root(spec(tmp_path, **KEPT), Tracker(), clock=clock)
-        assert not second.activate({})
+        assert not second.custody.activate({})
         reconcile(second)
         assert arrivals(second) == {"early": None}
         make_folder(tmp_path, "late")
         reconcile(first)
         reconcile(second)
         assert second.chronicle.recorder is None
-    assert second.activate({})
+    assert second.custody.activate({})
     await_stock(second)
     assert arrivals(second) == {"early": early_at, "late": clock.now}
     second.close()
@@ -154,8 +154,8 @@ def test_until_the_history_has_answered_nothing_of_unknown_age_goes(tmp_path: Pa
     with opened(tmp_path, clock=clock, **KEPT) as root:
         await_stock(root)
     root = Root(spec(tmp_path, **KEPT), Tracker(), clock=clock)
-    root.activate({})
-    root.census.refresh("a")  # not all of them are known yet, so it waits
+    root.custody.activate({})
+    root.finder.refresh("a")  # not all of them are known yet, so it waits
     assert reasons(root, clock) == {"a": State.YOUNG}
     clock.advance(2)
     assert reasons(root, clock) == {"a": None}
@@ -193,7 +193,7 @@ def test_a_regret_is_one_across_a_restart_too(tmp_path: Path, clock: FakeClock, 
     told: list[Regret] = []
     root = Root(spec(tmp_path, **KEPT), Tracker(), clock=clock, regretted=told.append)
     for step in order.split():
-        (root.activate({}) if step == "act" else reconcile(root))
+        (root.custody.activate({}) if step == "act" else reconcile(root))
     await_stock(root)
     make_folder(tmp_path, "b")
     reconcile(root)
@@ -241,7 +241,7 @@ def test_a_use_is_kept_at_most_once_a_minute_a_folder_with_its_newest_time(tmp_p
             clock.now = began + second
             clock.mono += 10
             os.utime(folder, (clock.now, clock.now))
-            root.census.refresh("a")
+            root.finder.refresh("a")
             recorder = root.chronicle.recorder
             assert recorder is not None
             recorder.wake()
@@ -262,7 +262,7 @@ def test_on_a_full_disk_a_restart_still_knows_when_folders_arrived(ext4: MakeFil
     assert (status.f_bavail, status.f_favail) == (0, 0)
     clock.advance(10)
     root = Root(spec(path, **KEPT), Tracker(), clock=clock)
-    root.activate({})
+    root.custody.activate({})
     reconcile(root)
     eventually(lambda: arrivals(root) == {"a": arrived_at}, "its arrival is known")
     clock.advance(120)

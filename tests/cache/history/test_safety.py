@@ -255,7 +255,7 @@ def test_a_history_that_is_deleted_or_replaced_under_our_hands_is_begun_anew(
     with kept(tmp_path, said) as root:
         (state(tmp_path) / "history.sqlite").unlink()
         make_folder(tmp_path, "b")
-        root.census.refresh("b")
+        root.finder.refresh("b")
         eventually((state(tmp_path) / "history.sqlite").exists, "it is there again")
         recorder = root.chronicle.recorder
         eventually(lambda: recorder is not None and recorder.stocks_taken == 2, "it knows all folders")

@@ -74,7 +74,7 @@ class Surveyor:
         if folder is not None:
             root.census.measured(folder, size)
         else:
-            root.measured_apart(name, size)
+            root.custody.measured_apart(name, size)
 
 
 def measure_all(root: Root) -> None:

@@ -24,6 +24,7 @@ from gcsidecar.cache.walking.sizes import measure
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
 
 BLOCK = 4096
@@ -89,7 +90,7 @@ def test_what_goes_from_the_root_itself_does_not_hide_it_either(tmp_path: Path) 
     make_folder(tmp_path, "b", size=4 * MIB)
     with scene(tmp_path) as made:
         shutil.rmtree(tmp_path / "b")
-        made.root.census.gone("b")
+        made.root.finder.gone("b")
         made.disk.write(tmp_path / "a/more", 4 * MIB)
         made.disk.free += 4 * MIB
         assert made.least_free == pytest.approx(MIB, abs=MIB)
@@ -147,6 +148,35 @@ def test_it_asks_once_and_waits_for_the_answer(tmp_path: Path) -> None:
     with scene(tmp_path) as made:
         made.disk.free -= 6 * MIB
         assert [len(made.look()) for _ in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("answered", [0, 20])
+def test_to_wait_for_many_costs_no_more_than_to_wait_for_few(tmp_path: Path, answered: int) -> None:
+    """The gauge is read up to 50 times a second, and 100,000 folders may be growing."""
+    count = 40
+    for number in range(count):
+        make_folder(tmp_path, f"{number}")
+        (tmp_path / f"{number}/.lease").touch()
+    with scene(tmp_path) as made:
+        made.disk.free -= 6 * MIB
+        names = made.look()
+        assert len(names) == count + 1
+        for name in names[count + 1 - answered :]:
+            folder = made.root.census.get(name)
+            assert folder is not None
+            made.root.census.measured(folder, measure(made.root.fd, name))
+        made.look()
+        asked, get = [], made.root.census.get
+
+        def counted(name: str) -> Folder | None:
+            asked.append(name)
+            return get(name)
+
+        made.root.census.get = counted  # type: ignore[method-assign]
+        for _ in range(5):
+            made.look()
+        assert 5 <= len(asked) <= 5 * 2
+        assert made.least_free < 0
 
 
 def test_a_walk_that_was_under_way_already_is_no_answer(tmp_path: Path) -> None:
@@ -242,7 +272,7 @@ def test_a_folder_that_went_meanwhile_is_waited_for_no_longer(tmp_path: Path) ->
         made.disk.free -= 6 * MIB
         made.look()
         shutil.rmtree(tmp_path / "a")
-        made.root.census.refresh("a")
+        made.root.finder.refresh("a")
         made.look()
         assert made.least_free > 0
 

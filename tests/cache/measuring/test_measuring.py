@@ -140,7 +140,7 @@ def test_a_first_scan_that_is_too_much_is_handed_over_whole_and_what_arrives_mea
         assert made.here() == [f"f{number:02}" for number in range(5)]
         assert made.measuring.progress.waiting == 15
         make_folder(tmp_path, "new")
-        made.root.census.refresh("new")
+        made.root.finder.refresh("new")
         made.new("new")
         made.clock.advance(10 / ENTRIES_PER_SECOND + 1)
         assert made.here() == ["new"]
@@ -181,7 +181,7 @@ def test_what_lies_apart_is_measured_for_the_root_itself(tmp_path: Path) -> None
         parked.mkdir(parents=True)
         (parked / "data").write_bytes(b"x" * 1_000_000)
         told = []
-        made.root.measured_apart = lambda path, size: told.append((path, size.disk_bytes))  # type: ignore[method-assign]
+        made.root.custody.measured_apart = lambda path, size: told.append((path, size.disk_bytes))  # type: ignore[method-assign]
         made.want(".gcsidecar/evicting/0/gone", ".gcsidecar/evicting/0/never")
         made.here()
         ((path, disk_bytes),) = told

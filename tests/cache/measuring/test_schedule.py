@@ -214,7 +214,7 @@ def test_changes_of_one_in_use_are_in_that_budget_too_and_its_last_lease_takes_i
         made.schedule.changes(made.target("a"))
         assert made.now(QUIET_SECONDS) == []
         (folder / ".lease").unlink()
-        made.root.census.refresh("a")
+        made.root.finder.refresh("a")
         made.schedule.changes(made.target("a"))
         assert made.now(QUIET_SECONDS) == ["a"]
         made.measured("a")

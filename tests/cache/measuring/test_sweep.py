@@ -170,5 +170,5 @@ def test_what_is_gone_is_not_tried_again(tmp_path: Path) -> None:
     with scene(tmp_path, "a") as made:
         made.sweep.failed(made.target("a"))
         (tmp_path / "a").rename(tmp_path / ".away")
-        made.root.census.refresh("a")
+        made.root.finder.refresh("a")
         assert made.look(AGAIN_SECONDS + 1) is None

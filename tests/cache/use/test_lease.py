@@ -334,10 +334,10 @@ def test_what_has_a_leases_name_and_cannot_be_removed_leaves_the_folder_alone(tm
     (folder / ".lease/full").touch()
     with opened(tmp_path, clock=clock, lease=EXPIRE) as root:
         clock.advance(1000)
-        root.census.refresh("a")
+        root.finder.refresh("a")
         before = folder.stat()
         time.sleep(0.02)  # more than a tick of the filesystem's clock
-        root.census.refresh("a")  # a change of its times would be a hint, and that cause another look, for ever
+        root.finder.refresh("a")  # a change of its times would be a hint, and that cause another look, for ever
         assert folder.stat().st_ctime_ns == before.st_ctime_ns
 
 

@@ -278,7 +278,7 @@ def test_a_lease_of_our_client_counts_whatever_the_patterns_are(tmp_path: Path) 
     with opened(tmp_path, lease=LeaseSpec(files=("{folder}/in-use",))) as root:
         assert keep_of(root) is None
         with locked(put(folder)):
-            root.census.refresh("a")
+            root.finder.refresh("a")
             assert keep_of(root) == "leased"
 
 
@@ -362,7 +362,7 @@ def test_a_folder_was_last_used_when_the_lock_of_its_dead_holder_was_last_seen_h
     for path in (lease, folder):
         backdate(path, clock.now - 3000)
     with opened(tmp_path, clock=clock, active=False) as root:
-        root.activate({})
+        root.custody.activate({})
         with locked(put(folder)):
             backdate(lease, clock.now - 3000)
             backdate(folder, clock.now - 3000)
@@ -448,7 +448,7 @@ def test_a_lease_that_shows_a_sign_of_life_when_it_is_to_be_reaped_keeps_the_fol
     with held, opened(tmp_path, clock=clock) as root:
         lease, fd = put(folder), os.open(folder, os.O_RDONLY)
         clock.armed = True
-        leases = root.census.lookout.look_and_reap(fd, "a")
+        leases = root.lookout.look_and_reap(fd, "a")
         os.close(fd)
         assert ([one.path for one in leases.holding], leases.ended) == ([".lease.x"], ())
         assert lease.exists()
@@ -480,7 +480,7 @@ def test_without_the_right_to_reap_a_dead_lease_is_counted_and_holds_nothing(
 
     def look() -> object:
         with opened(Path(f"/proc/self/fd/{fd}")) as root:
-            assert root.active
+            assert root.custody.active
             tally = root.tally()
             folder = root.census.folders()[0]
             return tally.leases, tally.dead_leases, folder.keep(time.time()), time.time() - folder.last_used()
@@ -505,7 +505,7 @@ def test_who_takes_over_a_root_reaps_what_is_dead_there_at_once(tmp_path: Path) 
     lease = put(make_folder(tmp_path, "a"))
     with opened(tmp_path, active=False) as root:
         assert (root.tally().dead_leases, lease.exists()) == (1, True)
-        root.activate({})
+        root.custody.activate({})
         assert (root.tally().dead_leases, lease.exists()) == (0, False)
 
 
@@ -543,7 +543,7 @@ def test_a_folder_goes_whose_holder_died_a_moment_ago_and_whose_lease_is_told_of
     with opened(tmp_path, reaped=reaped.append) as root:
         known = root.census.folders()[0]
         with locked(put(folder)):
-            root.census.refresh("a")
+            root.finder.refresh("a")
             with pytest.raises(Exception, match="leased"):
                 known.dispose()
         known.dispose()
@@ -576,7 +576,7 @@ def test_locks_that_were_dropped_are_found_without_a_look_at_all_folders(tmp_pat
         for name in names[:2]:
             held.enter_context(locked(put(tmp_path / name)))
         reconcile(root)
-        lookout = root.census.lookout
+        lookout = root.lookout
         clock.advance(1)
         assert lookout.let_go(0.1) == []
         put(tmp_path / "a").rename(tmp_path / "a/.lease.y")  # another, with nobody's lock
@@ -586,7 +586,7 @@ def test_locks_that_were_dropped_are_found_without_a_look_at_all_folders(tmp_pat
         assert sorted(lookout.let_go(0.1)) == ["a", "b"]
         clock.advance(1)
         version = root.census.version
-        root.census.look_at_locks(0.1)
+        root.finder.look_at_locks(0.1)
         assert root.tally().leases == 0
         assert root.census.version > version, "a reason for another plan"
         clock.advance(1)

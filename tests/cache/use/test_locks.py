@@ -327,14 +327,14 @@ def test_a_parked_folder_waits_for_a_lock_and_for_its_grace(tmp_path: Path) -> N
     lock = make_lock(parked, "lock")
     make_folder(tmp_path, "a", size=1)
     with process(FLOCK, lock) as tool, opened(tmp_path, clock=clock, lease=BAZEL) as root:
-        assert root.parked == {"a"}
+        assert root.custody.parked == {"a"}
         let_go(tool)
         clock.advance(0.9 * GRACE)
-        root.recover()
-        assert root.parked == {"a"}
+        root.custody.recover()
+        assert root.custody.parked == {"a"}
         clock.advance(0.2 * GRACE)
-        root.recover()
-        assert root.parked == frozenset()
+        root.custody.recover()
+        assert root.custody.parked == frozenset()
     assert leftovers(tmp_path) == []
 
 

@@ -133,10 +133,10 @@ def test_a_parked_folder_stays_while_something_of_it_is_open(tmp_path: Path) -> 
     parked = make_folder(tmp_path, ".gcsidecar/evicting/dead-1/a")
     make_folder(tmp_path, "a")
     with process(OPENS, parked / "data") as user, opened(tmp_path, in_use=GUARD) as root:
-        assert root.parked == {"a"}
+        assert root.custody.parked == {"a"}
         let_go(user)
-        root.recover()
-        assert root.parked == frozenset()
+        root.custody.recover()
+        assert root.custody.parked == frozenset()
 
 
 def test_a_plan_knows_what_was_open_a_moment_ago_and_when_to_look_again(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_what_was_opened_before_something_was_mounted_over_it_is_open_still(
     with opened(cache, in_use=GUARD) as root, process(OPENS, cache / "a/data"):
         folder = os.open(cache / "a", os.O_RDONLY)
         mounts.mount_over(cache, "-t", "tmpfs", "tmpfs")
-        assert root._reason(folder, "a") == "open"
+        assert root.custody.ground().reason(folder, "a") == "open"
         os.close(folder)
 
 

@@ -118,7 +118,7 @@ def test_it_ends_with_the_first_thing_that_changed_and_what_was_counted_is_not_t
         made.clock.advance(2 * MIN_AGE)
         for number in range(2000):
             os.utime(folder / f"{number}", (made.clock.time(), made.clock.time()))
-        found = made.root.look(made.folder("a"))
+        found = made.root.restraints.look(made.folder("a"))
         assert found is not None
         assert found.is_at_work
         assert found.size.entries < 1000
@@ -148,7 +148,7 @@ def test_a_lease_that_went_and_one_that_is_dead_are_no_work(tmp_path: Path) -> N
         now = made.clock.time()
         os.utime(folder, (now, now))
         change(folder / ".lease", now)
-        found = made.root.look(made.folder("a"))
+        found = made.root.restraints.look(made.folder("a"))
         assert found is not None
         assert not found.is_at_work
 
@@ -160,15 +160,17 @@ def test_what_was_changed_under_a_lease_is_no_work_without_one_and_what_is_chang
     with scene(tmp_path) as made:
         change(folder / "file", made.clock.time() - 1)
         lease.unlink()
-        made.root.census.refresh("a")
-        found = made.root.look(made.folder("a"))
+        made.root.finder.refresh("a")
+        found = made.root.restraints.look(made.folder("a"))
         assert found is not None
         assert not found.is_at_work
         made.clock.advance(2 * MIN_AGE)
         for number in range(3):
-            made.root.released(f"{number}")
-        assert list(made.root._looks._released_at) == ["0", "1", "2"], "what is of no use any more is forgotten"
-        made.root.released("a")
+            made.root.restraints.released(f"{number}")
+        assert list(made.root.restraints._looks._released_at) == ["0", "1", "2"], (
+            "what is of no use any more is forgotten"
+        )
+        made.root.restraints.released("a")
         made.clock.advance(2)
         change(folder / "file", made.clock.time() - 1)
         assert made.collect() == (0, {"a": AT_WORK})

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gcsidecar.cache.folders.census import Census
+    from gcsidecar.cache.folders.finder import Finder
     from gcsidecar.cache.folders.hearers import Watch
+    from gcsidecar.cache.folders.reconciling import Reconciling, ReconcilingHome
     from gcsidecar.cache.history.records import Present
 
 # After so many folders others have a turn.
@@ -21,16 +23,21 @@ CHUNK = 64
 
 
 class Adoption:
-    """For one census.
+    """Of one root.
 
     Args:
-        root_fd: Its root.
-        census: What is known of the folders.
+        root: Which.
+        census: What is known of its folders.
+        finder: Looks at one of them.
+        reconciling: Tells which has to be looked at.
         watch: Watches them.
     """
 
-    def __init__(self, root_fd: int, census: Census, watch: Watch) -> None:
-        self._root_fd, self._census, self._watch = root_fd, census, watch
+    def __init__(
+        self, root: ReconcilingHome, census: Census, finder: Finder, reconciling: Reconciling, watch: Watch
+    ) -> None:
+        self._root, self._census, self._finder = root, census, finder
+        self._reconciling, self._watch = reconciling, watch
         self._unwatched: list[str] = []
 
     def take_in(self, known: Sequence[Present]) -> None:
@@ -41,7 +48,7 @@ class Adoption:
         """
         for one in known:
             status = self._status(one.name)
-            if status is None or status.st_ino != one.inode or not self._census.is_folder_name(one.name):
+            if status is None or status.st_ino != one.inode or not self._root.glob.matches(one.name):
                 continue
             folder = self._census.recall(one, status)
             if folder is None:
@@ -67,13 +74,13 @@ class Adoption:
             return
         self._watch.add(name)
         status = self._status(name)
-        if status is None or not self._census.stands_still(folder, status):
-            self._census.refresh(name)
+        if status is None or not self._reconciling.stands_still(folder, status):
+            self._finder.refresh(name)
 
     def _status(self, name: str) -> os.stat_result | None:
         """Of a directory of that name, if there is one."""
         try:
-            status = os.stat(name, dir_fd=self._root_fd, follow_symlinks=False)
+            status = os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
         except OSError:
             return None
         return status if stat.S_ISDIR(status.st_mode) else None

@@ -1,28 +1,23 @@
 """The census of a root: which folders there are, what is known of each, and their totals.
 
-Hints make it quick (`refresh`), scanning makes it right (`reconcile`). One lock guards it, held for moments only: never
-over a listing, a walk or a deletion.
+It is told and looks at no disk: what is there the finder finds. One lock guards it, held for moments only: never over a
+listing, a walk or a deletion.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import fnmatch
 import os
 import threading
 from typing import TYPE_CHECKING, Protocol
 
-from gcsidecar.cache.folders.adoption import Adoption
-from gcsidecar.cache.folders.folder import Folder, Home
-from gcsidecar.cache.folders.listing import FolderGlob
-from gcsidecar.cache.folders.reconciling import Reconciling
+from gcsidecar.cache.folders.folder import Folder
+from gcsidecar.cache.folders.home import Home
 from gcsidecar.cache.folders.running import RunningTally, Young
 from gcsidecar.cache.folders.source import FolderSource
 from gcsidecar.cache.folders.table import Table, times_of
 from gcsidecar.cache.names import named
-from gcsidecar.cache.syscalls import open_beneath
-from gcsidecar.cache.use.lookout import Lookout, LookoutHome
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,25 +26,22 @@ if TYPE_CHECKING:
     from gcsidecar.cache.folders.hearers import Listener, Watch
     from gcsidecar.cache.folders.tally import RootTally
     from gcsidecar.cache.history.records import Present
+    from gcsidecar.cache.spec import RootSpec
+    from gcsidecar.cache.use.lease import LeasePatterns
+    from gcsidecar.cache.use.lookout import Lookout
     from gcsidecar.cache.use.verdict import Leases
     from gcsidecar.cache.walking.sizes import TreeSize
     from gcsidecar.gc.clock import Clock
     from gcsidecar.gc.source import SourceTracker
 
-_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NONBLOCK
-_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
-# A folder that changed twice within one tick of its filesystem's clock may show the same times both times (4 ms on
-# ext4, 2 s on some others), so it is looked at again until a look began so long after its last change.
-RECENT_SECONDS = 120.0
-# Another thread may change what is known of a folder while it is looked at: so often it is looked at anew.
-ATTEMPTS = 3
 
-
-class CensusHome(Home, LookoutHome, Protocol):
+class CensusHome(Home, Protocol):
     """What the census needs of its root."""
 
-    def released(self, name: str, /) -> None:
-        """A folder has no lease any more."""
+    fd: int
+    spec: RootSpec
+    patterns: LeasePatterns
+    lookout: Lookout
 
 
 class Census:
@@ -61,6 +53,13 @@ class Census:
         watch: Told of folders that come, change and go.
         listener: Told what is to be remembered of them.
         clock: Both clocks.
+
+    Attributes:
+        table: The figures of all.
+        version: Goes up with every change that a plan may depend on.
+        complete: Whether all that are there have been seen once.
+        grown_bytes: What measurings have found of growth since it began; it only ever goes up.
+        gone_bytes: What went with folders; likewise.
     """
 
     def __init__(
@@ -72,20 +71,15 @@ class Census:
         self._listener = listener
         self._clock = clock
         self._pinned = [named(glob) for glob in root.spec.keep]
-        self._glob = FolderGlob(root.spec.folders, root.patterns)
-        self.lookout = Lookout(root, clock)
         self._lock = threading.RLock()
         self._folders: dict[str, Folder] = {}
-        self._table = Table(root, os.fstat(root.fd).st_dev)
-        self._running = RunningTally(self._table, root.spec.top_folders, root.spec.keep_newest)
-        self._young = Young(self._table)
-        self._reconciling = Reconciling(root, self, self._table, self._glob, watch)
-        self.source = FolderSource(self._table, self.get)
+        self.table = Table(root, os.fstat(root.fd).st_dev)
+        self._running = RunningTally(self.table, root.spec.top_folders, root.spec.keep_newest)
+        self._young = Young(self.table)
+        self.source = FolderSource(self.table, self.get)
         tracker.add_source(self.source)
-        self.adoption = Adoption(root.fd, self, watch)
-        self.version = 0  # goes up with every change that a plan may depend on
-        self.complete = False  # whether it has been reconciled once
-        # Both only ever go up: what measurings have found of growth since we began, and what went with folders.
+        self.version = 0
+        self.complete = False
         self.grown_bytes = self.gone_bytes = 0
         self._began = clock.time()
 
@@ -108,14 +102,6 @@ class Census:
     def get(self, name: str) -> Folder | None:
         """One folder, or none of that name."""
         return self._folders.get(name)
-
-    def is_folder_name(self, name: str) -> bool:
-        """Whether a path relative to the root can be a folder's."""
-        return self._glob.matches(name)
-
-    def is_above_folders(self, name: str) -> bool:
-        """Whether folders may lie below this path."""
-        return name.count("/") + 1 < self._glob.depth
 
     @property
     def known_bytes(self) -> int:
@@ -145,112 +131,27 @@ class Census:
 
     # What is found
 
-    def reconcile(self) -> Iterator[None]:
-        """Make it right: names, times and leases, no sizes. Gives others a turn now and then.
-
-        Raises:
-            OSError: The root can't be listed; what was known stays.
-        """
-        yield from self._reconciling.run()
+    def whole(self) -> None:
+        """All that are there have been seen."""
         if not self.complete:
             self.complete = True
             self._listener.complete()
 
-    def stands_still(self, folder: Folder, status: os.stat_result) -> bool:
-        """Whether a folder need not be looked at, by a look at its directory from outside."""
-        return self._reconciling.stands_still(folder, status)
-
-    def refresh_beside(self) -> None:
-        """Look anew at each folder beside which a lease came or went, with one listing for all.
-
-        Raises:
-            OSError: The root can't be listed.
-        """
-        self._reconciling.look_beside()
-
-    def refresh(self, name: str, *, beside: bool = True) -> None:
-        """Look at one folder anew: whether it is there, its times, its leases; not `beside` it if none are there."""
-        if self._glob.matches(name):
-            for _ in range(ATTEMPTS):
-                if self._refreshed(name, beside=beside):
-                    return
-
-    def look_at_locks(self, pause_seconds: float) -> None:
-        """Look anew at folders with a lease that somebody held by a lock, and holds no longer.
-
-        Args:
-            pause_seconds: Nothing is done sooner than so long after the last time.
-        """
-        for name in self.lookout.let_go(pause_seconds):
-            self.refresh(name)
-
-    def look_at_dead(self) -> None:
-        """Look anew at folders with leases that have ended and could not be removed: now that may be."""
-        for folder in self._table.rare_folders():
-            if folder.dead_leases:
-                self.refresh(folder.name)
-
-    def gone(self, name: str) -> None:
-        """The directory that had this name is deleted or elsewhere: what has it now arrived anew, and is not watched.
-
-        Its identity alone doesn't show that: ext4 and tmpfs give the number of a deleted directory to the next one.
-        """
-        known = self._folders.get(name)
-        if known is not None and not known.evicting:
-            self._drop(known)
-        self.refresh(name)
-
-    def _refreshed(self, name: str, *, beside: bool) -> bool:
-        """Look at it once; False where that came to nothing, since it was replaced meanwhile, on disk or here."""
-        known = self._folders.get(name)
-        if known is not None and known.evicting:
-            return True
-        if known is None and self._is_missing(name):
-            self._watch.remove(name)
-            return True
-        watched, began = known is not None or self._watch.add(name), self._clock.time()
-        try:
-            fd = open_beneath(self._root.fd, name, _FLAGS)
-        except OSError as error:
-            return self._unopened(name, known, error)
-        if not watched:  # it was not there a moment ago, and is now
-            self._watch.add(name)
-        try:
-            leases = self.lookout.look_after(fd, name, known, beside=beside)
-            status = os.fstat(fd)
-            settled = leases is not None and status.st_ctime <= began - RECENT_SECONDS
-            return status.st_nlink > 0 and self._take_in(name, known, status, leases, settled=settled)
-        except FileNotFoundError:
-            return False
-        finally:
-            os.close(fd)
-
-    def _is_missing(self, name: str) -> bool:
-        """Whether nothing has that name; cheap, since hints of each folder that we have evicted ask for that."""
-        try:
-            os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
-        except OSError as error:
-            return error.errno in _NOT_THERE
-        return False
-
-    def _unopened(self, name: str, known: Folder | None, error: OSError) -> bool:
-        if error.errno not in _NOT_THERE:
-            with contextlib.suppress(OSError):
-                status = os.stat(name, dir_fd=self._root.fd, follow_symlinks=False)
-                return self._take_in(name, known, status, None)
-        if known is None:
-            self._watch.remove(name)
-        elif not known.evicting:  # else it isn't there since it is being evicted, which may be undone
-            self._drop(known)
-        return True
-
-    def _take_in(
+    def take_in(
         self, name: str, known: Folder | None, status: os.stat_result, leases: Leases | None, *, settled: bool = False
     ) -> bool:
-        """Take in what was found; False where it is another folder than the one that was known."""
+        """Take in what was found under a name; False where it is another folder than the one that was known.
+
+        Args:
+            name: Of the folder.
+            known: What was known under that name when the look began.
+            status: Of the directory.
+            leases: Its leases, none where they could not be looked at.
+            settled: Whether the look began well after the ctime, so that these times stand for what was seen.
+        """
         if known is not None and known.identity != (status.st_dev, status.st_ino):
             if not known.evicting:
-                self._drop(known)
+                self.drop(known)
             return known.evicting
         now = self._clock.time()
         with self._lock:
@@ -266,7 +167,7 @@ class Census:
                 if had != times_of(status):
                     folder.mtime_ns, folder.ctime_ns = times_of(status)
                 folder.unreadable, folder.settled = leases is None, settled
-                if leases is not None and (leases.holding or leases.ended or folder.row in self._table.rare):
+                if leases is not None and (leases.holding or leases.ended or folder.row in self.table.rare):
                     folder.hold(leases)
             used = folder.last_used() != last_used
             self.version += used
@@ -281,15 +182,20 @@ class Census:
             self._size_may_change(folder, arrived=arrived, released=released)
         return True
 
+    def drop(self, folder: Folder, *, evicted: bool = False) -> None:
+        """It is there no longer."""
+        if self._let_go(folder):
+            self._listener.departed(folder, evicted=evicted)
+
     def _size_may_change(self, folder: Folder, *, arrived: bool, released: bool) -> None:
         if released:
-            self._root.released(folder.name)
+            self._root.restraints.released(folder.name)
         self._watch.changed(folder, arrived=arrived)
 
     def _arrive(self, name: str, status: os.stat_result, now: float, arrived_at: float | None) -> Folder:
         pinned = bool(self._pinned) and any(fnmatch.fnmatchcase(name, glob) for glob in self._pinned)
-        folder = Folder(self._table, name, status, pinned=pinned, arrived_at=arrived_at)
-        self._table.put(folder)
+        folder = Folder(self.table, name, status, pinned=pinned, arrived_at=arrived_at)
+        self.table.put(folder)
         self._folders[name] = folder
         self._young.add(folder, now)
         return folder
@@ -305,16 +211,12 @@ class Census:
     def _forget(self, folder: Folder) -> None:
         self.gone_bytes += (folder.disk_bytes or 0) if folder.is_counted else 0
         before = folder.share
-        self._table.drop(folder)
+        self.table.drop(folder)
         self._running.recount(folder, before)
         if self._folders.get(folder.name) is folder:
             del self._folders[folder.name]
-        self.lookout.forget(folder.name)
+        self._root.lookout.forget(folder.name)
         self.version += 1
-
-    def _drop(self, folder: Folder, *, evicted: bool = False) -> None:
-        if self._let_go(folder):
-            self._listener.departed(folder, evicted=evicted)
 
     def _let_go(self, folder: Folder) -> bool:
         """Know it no longer; False where another thread has seen to that."""
@@ -336,7 +238,7 @@ class Census:
         """What is known of times counts by the calendar's clock as it is now."""
         now = self._clock.time()
         with self._lock:
-            for folder in self._table.folders():
+            for folder in self.table.folders():
                 with self._counting(folder, now):
                     folder.clock_jumped(by_seconds, now)
                 self._young.add(folder, now)
@@ -397,7 +299,7 @@ class Census:
 
     def _adopt(self, known: Present, status: os.stat_result, now: float) -> Folder:
         folder = self._arrive(known.name, status, now, None)
-        table, row = self._table, folder.row
+        table, row = self.table, folder.row
         stands_still = (known.mtime_ns, known.ctime_ns) == (table.mtime_ns[row], table.ctime_ns[row])
         table.settled[row] = stands_still and known.leaseless and self._root.patterns.shows_in_mtime
         table.unreadable[row] = not table.settled[row]  # until it has been looked at
@@ -424,27 +326,6 @@ class Census:
     def still(self) -> AbstractContextManager[object]:
         """While this is entered nothing changes of what is known."""
         return self._lock
-
-    @contextlib.contextmanager
-    def evicting(self, folder: Folder) -> Iterator[None]:
-        """While it is being taken away nobody looks for it; it is gone afterwards, or watched and looked at again."""
-        # A watch follows its inode: taken off first, or the deletion of every entry would be told.
-        self._watch.remove(folder.name)
-        folder.evicting = True
-        gone = False
-        try:
-            yield
-            gone = True
-        finally:
-            folder.evicting = False
-            if gone:
-                self._drop(folder, evicted=True)
-            else:
-                self._watch.add(folder.name)
-                self.refresh(folder.name)
-                self.changed()  # who planned meanwhile (after a reload, say) took it for one that stays
-        # Its name may have been taken anew while it was away.
-        self.refresh(folder.name)
 
     def clear(self) -> None:
         """Forget all folders; nobody is given them any more."""

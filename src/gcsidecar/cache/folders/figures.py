@@ -1,6 +1,6 @@
 """How an attribute of a folder is read and written: in a column of its table, or among what few folders have.
 
-Descriptors only; what each figure means stands at `Folder`.
+Descriptors only; what each figure means stands at `FolderRecord`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from gcsidecar.cache.folders.table import NOTHING_RARE, Rare
 
 if TYPE_CHECKING:
-    from gcsidecar.cache.folders.folder import Folder
+    from gcsidecar.cache.folders.record import FolderRecord
 
 T = TypeVar("T")
 
@@ -23,11 +23,11 @@ class Figure(Generic[T]):
     def __set_name__(self, _owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, folder: Folder, _owner: type) -> T:
+    def __get__(self, folder: FolderRecord, _owner: type) -> T:
         found: T = getattr(folder.table, self._name)[folder.row]
         return found
 
-    def __set__(self, folder: Folder, value: T) -> None:
+    def __set__(self, folder: FolderRecord, value: T) -> None:
         getattr(folder.table, self._name)[folder.row] = value
 
 
@@ -36,7 +36,7 @@ class Flag(Figure[bool]):
 
     __slots__ = ()
 
-    def __get__(self, folder: Folder, _owner: type) -> bool:
+    def __get__(self, folder: FolderRecord, _owner: type) -> bool:
         return bool(getattr(folder.table, self._name)[folder.row])
 
 
@@ -52,11 +52,11 @@ class Optional(Figure[T | None]):
     def __init__(self, unknown: T) -> None:
         self._unknown = unknown
 
-    def __get__(self, folder: Folder, _owner: type) -> T | None:
+    def __get__(self, folder: FolderRecord, _owner: type) -> T | None:
         found: T = getattr(folder.table, self._name)[folder.row]
         return None if found == self._unknown else found
 
-    def __set__(self, folder: Folder, value: T | None) -> None:
+    def __set__(self, folder: FolderRecord, value: T | None) -> None:
         super().__set__(folder, self._unknown if value is None else value)
 
 
@@ -65,7 +65,7 @@ class Sign(Figure[T]):
 
     __slots__ = ()
 
-    def __set__(self, folder: Folder, value: T) -> None:
+    def __set__(self, folder: FolderRecord, value: T) -> None:
         super().__set__(folder, value)
         folder.table.note_use(folder.row)
 
@@ -75,7 +75,7 @@ class OptionalSign(Optional[T]):
 
     __slots__ = ()
 
-    def __set__(self, folder: Folder, value: T | None) -> None:
+    def __set__(self, folder: FolderRecord, value: T | None) -> None:
         super().__set__(folder, value)
         folder.table.note_use(folder.row)
 
@@ -85,11 +85,11 @@ class Seldom(Figure[T]):
 
     __slots__ = ()
 
-    def __get__(self, folder: Folder, _owner: type) -> T:
+    def __get__(self, folder: FolderRecord, _owner: type) -> T:
         found: T = getattr(folder.table.rare.get(folder.row, NOTHING_RARE), self._name)
         return found
 
-    def __set__(self, folder: Folder, value: T) -> None:
+    def __set__(self, folder: FolderRecord, value: T) -> None:
         rare = folder.table.rare
         if folder.row not in rare and value == getattr(NOTHING_RARE, self._name):
             return

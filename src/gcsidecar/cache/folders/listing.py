@@ -49,10 +49,9 @@ class FolderGlob:
             return False
         return all(self._fits(part, level) for level, part in enumerate(parts))
 
-    @property
-    def depth(self) -> int:
-        """How many levels below the root the folders are."""
-        return len(self._levels)
+    def is_above(self, path: str) -> bool:
+        """Whether folders may lie below a path relative to the root."""
+        return path.count("/") + 1 < len(self._levels)
 
     def list(self, root_fd: int, entering: Callable[[str], None] = _nobody) -> Iterator[Found]:
         """All folders of a root, in no particular order.

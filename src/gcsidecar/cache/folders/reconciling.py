@@ -1,26 +1,33 @@
 """Reconciling: one listing of a root tells which of its folders have to be looked at, since they are new or changed.
 
-Names, times and leases, no sizes; what a look finds is the census's.
+Names, times and leases, no sizes; each look is the finder's.
 """
 
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from gcsidecar.cache.folders.finder import FinderHome
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Iterator
 
     from gcsidecar.cache.folders.census import Census
+    from gcsidecar.cache.folders.finder import Finder
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.folders.hearers import Watch
-    from gcsidecar.cache.folders.listing import FolderGlob
-    from gcsidecar.cache.folders.table import Table
-    from gcsidecar.cache.use.lookout import LookoutHome
+    from gcsidecar.cache.use.lease import LeasePatterns
 
 # After so many folders others have a turn.
 CHUNK = 64
+
+
+class ReconcilingHome(FinderHome, Protocol):
+    """What reconciling needs of its root."""
+
+    patterns: LeasePatterns
 
 
 class Reconciling:
@@ -29,13 +36,13 @@ class Reconciling:
     Args:
         root: Which.
         census: What is known of its folders.
-        table: Their figures.
-        glob: Which entries of the root are folders.
+        finder: Looks at one of them.
         watch: Told of directories above folders, before they are listed.
     """
 
-    def __init__(self, root: LookoutHome, census: Census, table: Table, glob: FolderGlob, watch: Watch) -> None:
-        self._root, self._census, self._table, self._glob, self._watch = root, census, table, glob, watch
+    def __init__(self, root: ReconcilingHome, census: Census, finder: Finder, watch: Watch) -> None:
+        self._root, self._census, self._finder, self._watch = root, census, finder, watch
+        self._table = census.table
 
     def run(self) -> Iterator[None]:
         """Do it; gives others a turn now and then.
@@ -47,18 +54,19 @@ class Reconciling:
         table.begin_round()
         new: list[tuple[int, str]] = []
         beside = self._where_to_look_beside()
-        for number, found in enumerate(self._glob.list(self._root.fd, self._watch.add_above), start=1):
+        for number, found in enumerate(self._root.glob.list(self._root.fd, self._watch.add_above), start=1):
             folder = census.get(found.name)
             if folder is None and census.complete:
                 new.append((found.status.st_ctime_ns, found.name))
             elif folder is None or not self.stands_still(folder, found.status):
-                census.refresh(found.name, beside=beside(found.name))
+                self._finder.refresh(found.name, beside=beside(found.name))
             if number % CHUNK == 0:
                 yield
         # They arrive one after the other, the one that was there first before the others, however they are listed.
         yield from self._look_at((name for _, name in sorted(new)), beside)
         yield from self._look_at((folder.name for folder in table.not_seen()), lambda _name: True)
         self.look_beside()
+        census.whole()
 
     def stands_still(self, folder: Folder, status: os.stat_result) -> bool:
         """A folder whose mtime and ctime stand still has the same entries; but how its leases are may have changed."""
@@ -68,7 +76,7 @@ class Reconciling:
             table.stands_still(row, status)
             and bool(table.settled[row])
             and self._root.patterns.shows_in_mtime
-            and not self._census.lookout.may_change(folder)
+            and not self._root.lookout.may_change(folder)
         )
 
     def look_beside(self) -> None:
@@ -81,11 +89,11 @@ class Reconciling:
         found = self._root.patterns.folders_with_lease_beside(self._root.fd, names, is_folder)
         had = {folder.name for folder in self._table.rare_folders() if folder.beside}
         for name in found ^ had:
-            self._census.refresh(name)
+            self._finder.refresh(name)
 
     def _look_at(self, names: Iterable[str], beside: Callable[[str], bool]) -> Iterator[None]:
         for number, name in enumerate(names, start=1):
-            self._census.refresh(name, beside=beside(name))
+            self._finder.refresh(name, beside=beside(name))
             if number % CHUNK == 0:
                 yield
 
@@ -100,5 +108,5 @@ class Reconciling:
         return lambda name: name in listed()
 
     def _with_lease_beside(self) -> set[str]:
-        names = {found.name for found in self._glob.list(self._root.fd)}
+        names = {found.name for found in self._root.glob.list(self._root.fd)}
         return self._root.patterns.folders_with_lease_beside(self._root.fd, names, names.__contains__)

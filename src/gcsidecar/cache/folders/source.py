@@ -41,7 +41,7 @@ class FolderSource:
         limit_seconds = self._table.home.max_idle_seconds
         if limit_seconds is None:
             return iter(())
-        used_at, since = self._table.used_at, self._table.home.trusted_now(now) - limit_seconds
+        used_at, since = self._table.used_at, self._table.home.jumps.trusted_now(now) - limit_seconds
         if min(used_at, default=since) >= since:
             return iter(())
         idle = [folder for folder in self._table.folders() if used_at[folder.row] < since]

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import os
 
-    from gcsidecar.cache.folders.folder import Folder, Home
+    from gcsidecar.cache.folders.folder import Folder
+    from gcsidecar.cache.folders.home import Home
     from gcsidecar.cache.history.records import Present
 
 # Where a column has no None.

@@ -5,12 +5,10 @@ It measures nothing itself: it asks, and sees by the folders' own figures when i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.root import Root
     from gcsidecar.gc.clock import Clock
@@ -28,13 +26,19 @@ PATIENCE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """Folders that are to be measured anew; when that was asked (both clocks), and what was known then."""
+    """Folders that are to be measured anew; when that was asked (both clocks), and what was known then.
 
-    folders: Sequence[Folder]
+    Attributes:
+        folders: Those that it waits for, as far as it is known.
+        passed_by: Those of them for which nobody could answer before either.
+    """
+
+    folders: list[Folder]
     at: float
     monotonic: float
     lost_bytes: int
     grown_bytes: int
+    passed_by: list[Folder] = field(default_factory=list)
 
 
 class Growth:
@@ -82,23 +86,36 @@ class Growth:
         growing = [folder for folder in self._root.census.folders() if folder.may_have_grown]
         self._question = _Question(growing, self._clock.time(), monotonic, self._lost_bytes, self._grown_bytes)
         self._lost_since_bytes = 0
-        self._root.want_sizes([folder.name for folder in growing] + self._root.growing_apart())
+        self._root.want_sizes([folder.name for folder in growing] + self._root.custody.growing_apart())
 
     def _hear(self, question: _Question) -> None:
         """See whether it is answered: all are measured, but those for which nobody could answer before either."""
         took = self._clock.monotonic() - question.monotonic
-        waiting = frozenset(folder.name for folder in question.folders if not self._is_answered(folder, question))
-        self._unanswered &= waiting
-        if waiting <= self._unanswered:
+        if not self._waits_for_one(question):
             grown = self._grown_bytes - question.grown_bytes
             self._pauses = 1 if grown >= question.lost_bytes * OWN_SHARE else min(MOST_PAUSES, 2 * self._pauses)
             # What was written behind the walk, or before it came by, is in neither of its figures for sure.
             self._lost_bytes = self._lost_since_bytes
         elif took < PATIENCE_SECONDS:
             return
-        self._unanswered = waiting
+        waiting = (*question.folders, *question.passed_by)
+        self._unanswered = frozenset(folder.name for folder in waiting if not self._is_answered(folder, question))
         self._question = None
         self._ask_at = self._clock.monotonic() + self._pauses * max(SHORTEST_SECONDS, took)
+
+    def _waits_for_one(self, question: _Question) -> bool:
+        """Whether there is one that it waits for: that is looked at until it is measured, and only then the others.
+
+        There may be 100,000 of them, and this is asked 50 times a second.
+        """
+        while question.folders:
+            folder = question.folders[-1]
+            if not self._is_answered(folder, question):
+                if folder.name not in self._unanswered:
+                    return True
+                question.passed_by.append(folder)
+            question.folders.pop()
+        return False
 
     def _is_answered(self, folder: Folder, question: _Question) -> bool:
         return folder.measured_at >= question.at or self._root.census.get(folder.name) is not folder

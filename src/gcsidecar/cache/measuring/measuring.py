@@ -148,7 +148,7 @@ class Measuring:
         self._entries += size.entries
         folder = target.folder
         if target.is_apart:
-            target.root.measured_apart(target.name, size)
+            target.root.custody.measured_apart(target.name, size)
         elif folder is not None:
             target.root.census.measured(folder, size, at)
         self._schedule.was_measured(target, size.entries)

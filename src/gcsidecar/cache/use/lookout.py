@@ -19,6 +19,7 @@ from gcsidecar.cache.use.verdict import Leases, Reaped
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from gcsidecar.cache.custody import Custody
     from gcsidecar.cache.filesystem import Filesystem
     from gcsidecar.cache.folders.folder import Folder
     from gcsidecar.cache.spec import RootSpec
@@ -38,7 +39,7 @@ class LookoutHome(Protocol):
     spec: RootSpec
     filesystem: Filesystem
     patterns: LeasePatterns
-    active: bool
+    custody: Custody
     reaped: Callable[[Reaped], object]
 
 
@@ -145,7 +146,7 @@ class Lookout:
 
     def _reap(self, fd: int, name: str, leases: Leases) -> Leases:
         """Remove those that have ended; what can't be removed stays among them, and holds nothing."""
-        if not leases.ended or not self._root.active:
+        if not leases.ended or not self._root.custody.active:
             return leases
         fates = list(zip(leases.ended, reap(fd, self._root.fd, leases.ended, self._clock.time()), strict=True))
         for ended, fate in fates:
@@ -163,6 +164,6 @@ class Lookout:
             return
         now = self._clock.time()
         folder.touched_at = now
-        if self._root.active:
+        if self._root.custody.active:
             with contextlib.suppress(OSError):
                 os.utime(fd, (os.fstat(fd).st_atime, now))

@@ -141,7 +141,7 @@ class Hints:
             names = root.patterns.folders_beside(watched + change.name)
             self._noted.names.update(dict.fromkeys(names or ()))
             self._noted.beside |= names is None
-        elif root.census.is_folder_name(watched + change.name):
+        elif root.glob.matches(watched + change.name):
             self._noted.names[watched + change.name] = None
-        elif root.census.is_above_folders(watched + change.name):
+        elif root.glob.is_above(watched + change.name):
             self._noted.everything = True

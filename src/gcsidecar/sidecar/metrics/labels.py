@@ -5,10 +5,10 @@ No absolute path and no lease's name is ever one, and no value stands for the su
 
 from __future__ import annotations
 
+from gcsidecar.cache.custody import STANDBY
 from gcsidecar.cache.eviction.protocol import IMMOVABLE
 from gcsidecar.cache.folders.folder import MAX_IDLE
 from gcsidecar.cache.folders.tally import State
-from gcsidecar.cache.root import STANDBY
 from gcsidecar.cache.use.locks import LOCKED
 from gcsidecar.cache.use.open_files import OPEN
 from gcsidecar.cache.use.verdict import End

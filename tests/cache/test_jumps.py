@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from cache.helpers import make_folder, opened, reconcile
 from fakes import FakeClock
-from gcsidecar.cache.root import JUMP_SECONDS
+from gcsidecar.cache.jumps import JUMP_SECONDS
 from gcsidecar.cache.spec import Seconds
 
 HOUR = 3600.0
@@ -40,7 +40,7 @@ def test_an_age_is_what_the_clock_that_never_jumps_says_and_no_idle_time_is_long
                 assert folder.arrived_at is not None
                 assert clock.now - folder.arrived_at == pytest.approx(elapsed, abs=0.01)
                 assert clock.now - folder.last_used() <= elapsed + 0.01
-                assert root.trusted_now(clock.now) == pytest.approx(clock.now, abs=0.01)
+                assert root.jumps.trusted_now(clock.now) == pytest.approx(clock.now, abs=0.01)
 
 
 def test_after_a_jump_forward_they_go_in_the_order_in_which_they_were_used(tmp_path: Path) -> None:
