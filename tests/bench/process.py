@@ -52,6 +52,9 @@ class BenchError(Exception):
 class Process:
     """A running process, by what `/proc` says of it.
 
+    It has a session of its own, as a service or a container has a group of its own: where Linux shares out processors
+    by session (`sched_autogroup`), it would have to live on what a writer leaves of theirs.
+
     Attributes:
         pid: Its number.
     """
@@ -60,7 +63,7 @@ class Process:
         self._errors = errors
         with contextlib.ExitStack() as stack:
             stderr = stack.enter_context(errors.open("wb")) if errors is not None else None
-            self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr)
+            self._popen = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, start_new_session=True)
         self.pid = self._popen.pid
 
     def rss_bytes(self) -> int:

@@ -75,7 +75,9 @@ class Sidecar:
         with self.log_path.open("ab") as log:
             command = [sys.executable, "-m", "gcsidecar.sidecar.cli", "run", "--config", str(self.config_path)]
             command = [*self._under, *command, *self._flags]
-            self.process = subprocess.Popen(command, stderr=log, env={**os.environ, **self._environ})
+            environ = {**os.environ, **self._environ}
+            # As a service has it: in ours it would share our part of the processors (`sched_autogroup`).
+            self.process = subprocess.Popen(command, stderr=log, env=environ, start_new_session=True)
         return self
 
     def __enter__(self) -> Self:

@@ -97,24 +97,42 @@ class _Writer:
 
     @contextlib.contextmanager
     def _folder(self, name: str) -> Iterator[None]:
-        """A folder with its content, under a lease until the end of the block."""
+        """A folder with its content, under a lease until the end of the block; with neither where there is no room."""
         path = os.path.join(self._root, name)
-        os.mkdir(path)
         try:
-            handle, lease = tempfile.mkstemp(prefix=".lease.", dir=path)
-            os.close(handle)
+            lease = self._lease(path)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             self._missed += 1
+            yield
             return
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            self._is_full(error)
+            yield
+            return
         try:
             written = self._write(fd)
             yield
             if not _is_whole(path, fd, written):
                 self._touched.append(name)
-            os.unlink(os.path.basename(lease), dir_fd=fd)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(os.path.basename(lease), dir_fd=fd)
         finally:
             os.close(fd)
+
+    def _lease(self, path: str) -> str:
+        """Make it, and take a lease on it; returns the lease's path."""
+        os.mkdir(path)
+        handle, lease = tempfile.mkstemp(prefix=".lease.", dir=path)
+        os.close(handle)
+        return lease
+
+    def _is_full(self, error: OSError) -> None:
+        """Note that there was no space left, and give it a moment to be made; any other error is raised."""
+        if error.errno not in _FULL:
+            raise error
+        self._full += 1
+        time.sleep(0.05)
 
     def _write(self, dir_fd: int) -> dict[str, int]:
         written: dict[str, int] = {}
@@ -122,10 +140,7 @@ class _Writer:
             try:
                 self._write_file(dir_fd, f"data-{number:04}", size)
             except OSError as error:
-                if error.errno not in _FULL:
-                    raise
-                self._full += 1
-                time.sleep(0.05)
+                self._is_full(error)
                 break
             written[f"data-{number:04}"] = size
             self._wrote += size

@@ -236,6 +236,31 @@ def test_what_others_make_and_delete_meanwhile_does_no_harm(tmp_path: Path, bulk
         writer.communicate()
 
 
+def test_a_directory_that_was_a_file_for_a_moment_is_not_taken_for_one_that_is_closed_to_us(
+    tmp_path: Path, bulk: Bulk | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (inner := tmp_path / "top/inner").mkdir(parents=True)
+    look = os.stat
+
+    def come_back(*args: Any, **keys: Any) -> os.stat_result:
+        monkeypatch.undo()
+        inner.unlink()
+        inner.mkdir()
+        return look(*args, **keys)
+
+    with opened(tmp_path) as parent_fd:
+        walk = Walk(atime=False, bulk=bulk)
+        with closing(walk.begin(parent_fd, "top")) as descent:
+            while not descent.here.waiting:
+                walk.step(descent, 1000)
+            inner.rmdir()
+            inner.touch()
+            monkeypatch.setattr(os, "stat", come_back)
+            while descent.levels:
+                walk.step(descent, 1000)
+    assert walk.figures.unreadable == 0
+
+
 _TURMOIL = """
 import os, sys
 os.chdir(sys.argv[1])

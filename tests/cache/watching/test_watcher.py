@@ -305,6 +305,32 @@ def test_removing_twice_or_what_was_never_added_is_fine(watcher: Watcher, heard:
     watcher.end(watches)
 
 
+def test_removing_what_is_not_watched_waits_for_nobody(heard: Heard, folder: Path) -> None:
+    """What goes is removed before its eviction, and once more when it is gone."""
+    opening, may_open = threading.Event(), threading.Event()
+
+    def make() -> Reader:
+        opening.set()
+        assert may_open.wait(20)
+        return new_reader()
+
+    watcher = Watcher(make_reader=make)
+    watches = watcher.listen(str(folder.parent), heard)
+    adding = threading.Thread(target=watcher.add, args=(watches, "folder"))
+    removing = threading.Thread(target=watcher.remove, args=(watches, "unknown"))
+    adding.start()
+    try:
+        assert opening.wait(20)
+        removing.start()
+        removing.join(5)
+        assert not removing.is_alive()
+    finally:
+        may_open.set()
+        adding.join()
+        removing.join()
+        watcher.close()
+
+
 def test_removing_while_events_come_is_followed_by_one_late_hint_at_most(watcher: Watcher, folder: Path) -> None:
     stop = threading.Event()
 

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 
+# So long a test waits for what is to happen; on a busy machine that takes its time.
+PATIENCE_SECONDS = 20.0
+
+
 class Listening(Protocol):
     """What clients need to know of a server."""
 
@@ -81,10 +85,10 @@ def serving(registry: CollectorRegistry | None = None, *addresses: str, **option
         server.stop()
 
 
-def connection(server: Listening, tls: ssl.SSLContext | None = None, seconds: float = 2) -> http.client.HTTPConnection:
+def connection(server: Listening, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
     if tls:
-        return http.client.HTTPSConnection("localhost", server.ports[0], timeout=seconds, context=tls)
-    return http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=seconds)
+        return http.client.HTTPSConnection("localhost", server.ports[0], timeout=PATIENCE_SECONDS, context=tls)
+    return http.client.HTTPConnection("127.0.0.1", server.ports[0], timeout=PATIENCE_SECONDS)
 
 
 def over(
@@ -114,7 +118,7 @@ def silent(server: Listening, says: bytes = b"", receive_bytes: int | None = Non
     client = socket.socket()
     if receive_bytes:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
-    client.settimeout(5)
+    client.settimeout(PATIENCE_SECONDS)
     try:
         client.connect(("127.0.0.1", server.ports[0]))
         client.sendall(says)
@@ -141,7 +145,7 @@ def is_gone_soon(client: socket.socket, seconds: float = 0.2) -> bool:
     return is_gone(client)
 
 
-def until(condition: Callable[[], bool], seconds: float = 3) -> bool:
+def until(condition: Callable[[], bool], seconds: float = PATIENCE_SECONDS) -> bool:
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:

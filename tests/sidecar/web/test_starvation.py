@@ -14,6 +14,7 @@ import pytest
 
 from gcsidecar.sidecar.web.limits import WebLimits
 from sidecar.web.serving import (
+    PATIENCE_SECONDS,
     Made,
     ask,
     connection,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 HALF_A_REQUEST = b"GET /metrics HTTP/1.1\r\nHost: "
 HALF_A_HANDSHAKE = bytes.fromhex("16 0301 0200 01 0001fc 0303")
 METRICS = b"GET /metrics HTTP/1.1\r\n\r\n"
+READERS = 3  # of those who besiege it
 LONG = 8_000_000  # more than the kernel's buffers on both sides take
 
 
@@ -66,44 +68,47 @@ def besieged(server: WebServer, speech: Speech) -> Iterator[list[socket.socket]]
         clients += [closing.enter_context(speech.silent(server)) for _ in range(25)]
         clients += [closing.enter_context(silent(server, HALF_A_HANDSHAKE)) for _ in range(20)]
         clients += [closing.enter_context(speech.silent(server, HALF_A_REQUEST)) for _ in range(20)]
-        clients += [closing.enter_context(speech.silent(server, METRICS, 4096)) for _ in range(3)]
+        clients += [closing.enter_context(speech.silent(server, METRICS, 4096)) for _ in range(READERS)]
         yield clients
 
 
 def test_a_scrape_is_answered_at_once_whoever_else_is_connected_and_no_thread_comes_of_them(speech: Speech) -> None:
     before = threading.active_count()
-    with serving(registry_of(Made(label_bytes=LONG)), ssl_options=speech.server) as server, besieged(server, speech):
-        started = time.monotonic()
+    # Whoever waited for one of them would wait for longer than a client does.
+    limits = WebLimits(request_seconds=100 * PATIENCE_SECONDS, answer_seconds=100 * PATIENCE_SECONDS)
+    with (
+        serving(registry_of(Made(label_bytes=LONG)), ssl_options=speech.server, limits=limits) as server,
+        besieged(server, speech) as clients,
+    ):
         reply = ask(server, "/metrics?name[]=gcsidecar_filesystem_free_bytes", tls=speech.client)
-        assert time.monotonic() - started < 2
         assert (reply.status, reply.text.splitlines()[-1]) == (
             200,
             'gcsidecar_filesystem_free_bytes{filesystem="jobs"} 4096.0',
         )
         assert len(ask(server, tls=speech.client).body) > LONG
         assert threading.active_count() - before <= 3
+        assert not any(is_gone_soon(client, 0.001) for client in clients[:-READERS]), "none had to go for it"
 
 
 def test_all_of_them_are_gone_when_their_time_is_up(speech: Speech) -> None:
-    limits = WebLimits(request_seconds=0.4, answer_seconds=0.6)
+    # Long enough for a handshake on a busy machine.
+    limits = WebLimits(request_seconds=2.0, answer_seconds=2.0)
     with serving(registry_of(Made(label_bytes=LONG)), ssl_options=speech.server, limits=limits) as server:
-        started = time.monotonic()
         with besieged(server, speech) as clients:
             # Only those that were to read are read from, since reading is what they must not have done until now.
-            time.sleep(max(0.0, started + 4.0 - time.monotonic()))
-            assert [is_gone_soon(client) for client in clients] == [True] * len(clients)
+            time.sleep(limits.answer_seconds + 1.0)
+            assert [is_gone(client) for client in clients] == [True] * len(clients)
         assert ask(server, "/healthz", tls=speech.client).status == 200
 
 
 def test_headers_that_drip_do_not_put_the_end_off(speech: Speech) -> None:
-    limits = WebLimits(request_seconds=0.4)
+    limits = WebLimits(request_seconds=1.0)
     with serving(ssl_options=speech.server, limits=limits) as server, speech.silent(server, HALF_A_REQUEST) as client:
         started = time.monotonic()
         with pytest.raises(OSError, match=r".*"):  # noqa: PT012
-            while time.monotonic() - started < 3:
+            while time.monotonic() - started < PATIENCE_SECONDS:
                 client.sendall(b"x")
                 time.sleep(0.05)
-        assert time.monotonic() - started < 2
 
 
 def test_a_body_that_never_comes_does_not_put_the_end_off() -> None:
@@ -114,10 +119,10 @@ def test_a_body_that_never_comes_does_not_put_the_end_off() -> None:
 
 def test_an_answer_that_is_read_in_drips_does_not_put_the_end_off() -> None:
     with (
-        serving(registry_of(Made(label_bytes=LONG)), limits=WebLimits(answer_seconds=0.4)) as server,
+        serving(registry_of(Made(label_bytes=LONG)), limits=WebLimits(answer_seconds=2.0)) as server,
         silent(server, METRICS, 4096) as client,
     ):
-        end, read = time.monotonic() + 1.0, 0
+        end, read = time.monotonic() + 3.0, 0
         with contextlib.suppress(ConnectionResetError):
             while time.monotonic() < end:
                 read += len(client.recv(100))

@@ -223,11 +223,13 @@ class Walk:
         if refusal.errno == errno.EXDEV:
             self.note(name, MOUNTED)
             return
+        if refusal.errno in (errno.ENOTDIR, errno.ELOOP):  # it was swapped, and may be a directory once more by now
+            return
         try:
             status = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
         except OSError:  # gone meanwhile, most likely
             return
-        if S_ISDIR(status.st_mode):  # else it was swapped for something that the next measuring will count
+        if S_ISDIR(status.st_mode):  # what was swapped the next measuring will count
             self.figures.add_directory(status.st_blocks)
             self.figures.unreadable += 1
             if status.st_uid != self._euid:
