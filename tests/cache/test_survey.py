@@ -351,7 +351,7 @@ def test_while_a_large_root_is_listed_for_the_first_time_others_begin_to_measure
         assert site.survey.progress.entries > 0
         while site.root.tally().unmeasured or not site.root.census.complete:
             assert time.monotonic() < until
-            site.survey._round()
+            site.rounds()
         assert site.survey.progress.entries == 3 * LARGE_SCAN
     finally:
         site.close()
