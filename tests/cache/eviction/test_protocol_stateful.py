@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import os
 import re
 import shutil
@@ -29,6 +30,7 @@ from fakes import FakeClock
 from gcsidecar.cache.custody import STANDBY
 from gcsidecar.cache.errors import EvictionError, RemovalError
 from gcsidecar.cache.eviction.slots import decode
+from gcsidecar.cache.folders import finder
 from gcsidecar.cache.root import Root
 from gcsidecar.cache.use.leasefile import is_held
 from gcsidecar.contract import MARK, decoded
@@ -122,6 +124,9 @@ class Protocol(RuleBasedStateMachine):
         self.path.mkdir()
         self.outside.mkdir()
         self.clock = FakeClock(time.time())
+        # By hours that only this clock knows of a look would count as long after a change in the very same tick.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(finder, "RECENT_SECONDS", math.inf)
         self.count = 0
         self.clients: list[Client] = []
         self.written: dict[str, set[str]] = {}
@@ -479,6 +484,7 @@ class Protocol(RuleBasedStateMachine):
             self.root.close()
             assert len(os.listdir("/proc/self/fd")) == self.descriptors
         finally:
+            self.patch.undo()
             shutil.rmtree(self.base)
 
     def be_quiet(self) -> None:
