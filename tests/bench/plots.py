@@ -120,7 +120,7 @@ def _lines(points: Sequence[Point]) -> Iterator[tuple[str, str, str]]:
 def _scale(axes: Axes, unit: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.margins(y=0.25)
+    axes.margins(y=0.15)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
     axes.yaxis.set_major_locator(LogLocator(base=2) if unit == "B" else LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: written(value, unit)))
@@ -128,7 +128,8 @@ def _scale(axes: Axes, unit: str) -> None:
         axis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(visible=True, which="major", color="#d0d7de", linewidth=0.8)
-    axes.legend(fontsize=8, framealpha=0.85, edgecolor="#d0d7de")
+    # Below: among the lines it would hide a goal.
+    axes.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def _save(figure: Figure, file: Path) -> None:

@@ -32,7 +32,7 @@ LIMITS = (0, 100, 8192)
 MORE_FOLDERS, LEASED = 40, 20
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 # Each is told of more than once as it comes and as it goes, so they are more than the queue holds.
-FLOOD = int(os.environ.get("FLOOD_FOLDERS", "10000"))
+FLOOD = int(os.environ.get("FLOOD_FOLDERS", "100000"))
 
 
 def config(cache: Path, **keys: Any) -> dict[str, Any]:
