@@ -1,4 +1,4 @@
-"""The chronicle of one root: hears from the census and passes on, to the history what is to be kept, and regrets.
+"""The chronicle of one root: hears of its folders and passes on, to the history what is to be kept, and regrets.
 
 It joins what happens now to what is known from before; it writes nothing itself.
 """
@@ -100,7 +100,7 @@ class Chronicle:
             self.recorder.stop()
         self.recorder = None
 
-    # What the census sees
+    # What is seen
 
     def complete(self) -> None:
         """All folders have been seen once."""

@@ -193,6 +193,19 @@ def test_where_another_may_act_too_what_lies_apart_is_looked_for_each_time(tmp_p
             assert none is None
 
 
+def test_and_so_it_is_once_the_lock_file_was_deleted_since_another_may_hold_a_new_one(tmp_path: Path) -> None:
+    with state_of(tmp_path) as state:
+        assert state.lock()
+        with state.evicting.room_for("e"):
+            pass
+        (tmp_path / ".gcsidecar/lock").unlink()
+        with state_of(tmp_path) as another:
+            assert another.lock()
+            leave_behind(another.evicting, "f")
+            with state.evicting.room_for("f") as none:
+                assert none is None
+
+
 def test_slots_that_are_more_than_enough_are_removed(tmp_path: Path) -> None:
     with opened(tmp_path) as root:
         owner = slots(tmp_path, "evicting")[0].rpartition("-")[0]
@@ -217,6 +230,23 @@ def test_all_descriptors_are_let_go(tmp_path: Path) -> None:
 
 
 # Not ours
+
+
+@pytest.mark.parametrize("name", SIDES)
+def test_where_something_of_it_was_replaced_nothing_goes_until_it_is_opened_anew(tmp_path: Path, name: str) -> None:
+    make_folder(tmp_path, "a")
+    with opened(tmp_path) as root:
+        folder = root.census.get("a")
+        assert folder is not None
+        (tmp_path / ".gcsidecar" / name).rename(tmp_path / "elsewhere")
+        (tmp_path / ".gcsidecar" / name).mkdir()
+        with pytest.raises(DisposableInUseError, match="not what it was"):
+            folder.dispose()
+        with pytest.raises(StateDirectoryError, match="opened anew"):
+            root.custody.recover()
+        assert root.custody.activate({})
+        folder.dispose()
+        assert not (tmp_path / "a").exists()
 
 
 @pytest.mark.parametrize("name", [".gcsidecar", ".gcsidecar/lock", ".gcsidecar/evicting", ".gcsidecar/condemned"])

@@ -86,6 +86,16 @@ def test_that_a_folder_vanished_which_nobody_knows_is_no_reason_to_look_but_that
         assert list(hints.take().names) == ["a", "new"]
 
 
+def test_that_a_folder_vanished_which_could_not_be_watched_is_a_reason_to_look_though_nobody_knows_it_yet(
+    tmp_path: Path,
+) -> None:
+    with hints_of(tmp_path, []) as hints:
+        assert hints._watches is not None
+        hints._watches.refuse("new", limited=True)  # as while it is looked at for the first time
+        hints._heard(Change("", "new", ChangeKind.VANISHED))
+        assert list(hints.take().names) == ["new"]
+
+
 def test_after_it_ends_nothing_is_noted_or_watched(tmp_path: Path) -> None:
     make_folder(tmp_path, "a")
     woken: list[None] = []

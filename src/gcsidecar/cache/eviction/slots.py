@@ -18,7 +18,7 @@ from gcsidecar.cache.syscalls import rename_exclusive
 from gcsidecar.cache.walking.figures import BLOCK_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 EVICTING, CONDEMNED = "evicting", "condemned"
 # So many slots are kept empty on each side: on a full disk none can be made.
@@ -62,17 +62,27 @@ class Slot:
     entry: str
 
 
-class Side:
-    """`evicting/` or `condemned/`: slots with one entry each."""
+def _never() -> bool:
+    return False
 
-    def __init__(self, state_fd: int, side: str, owner: str) -> None:
+
+class Side:
+    """`evicting/` or `condemned/`: slots with one entry each.
+
+    Args:
+        state_fd: Where it lies.
+        side: Which.
+        owner: What begins the names of our slots.
+        is_ours_alone: Whether nobody else moves anything in or out: then what was seen there holds until something of
+            ours stays behind. Asked each time.
+    """
+
+    def __init__(self, state_fd: int, side: str, owner: str, is_ours_alone: Callable[[], bool] = _never) -> None:
         self.side = side
-        self._owner = owner
+        self._owner, self._is_ours_alone = owner, is_ours_alone
         self._latest: tuple[str, ...] = ()  # the slot that was handed out last
         # What lies here, and an empty slot of ours; none where it has to be looked at (anew).
         self._seen: tuple[set[str], str | None] | None = None
-        # Whether nobody else moves anything in or out: then what was seen holds until something of ours stays behind.
-        self.is_ours_alone = False
         self.fd = own_directory(state_fd, side, 0o700)
 
     def prepare(self) -> None:
@@ -117,16 +127,15 @@ class Side:
         Raises:
             OSError: There is none, and none can be made; or they can't be listed.
         """
-        lying, free = self._seen or self._overview()
-        self._seen = None
+        seen, self._seen = self._seen, None
+        lying, free = seen if seen is not None and self._is_ours_alone() else self._overview()
         if folder in lying:
             yield None
             return
         name = free or self._made()
         with self._opened(name) as fd:
             yield Slot(self.side, name, fd, entry_of(folder))
-        if self.is_ours_alone:
-            self._seen = lying, name
+        self._seen = lying, name
 
     @contextlib.contextmanager
     def occupied(self) -> Iterator[Iterator[Slot]]:

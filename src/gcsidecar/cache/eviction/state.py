@@ -45,7 +45,7 @@ class StateDirectory:
 
     def __init__(self, root_fd: int, about: Mapping[str, object]) -> None:
         self._about = about
-        self._has_ballast = False
+        self._has_ballast = self._lock_is_real = False
         owner = f"{os.getpid()}-{secrets.token_hex(4)}"
         with contextlib.ExitStack() as opened:
             try:
@@ -54,7 +54,8 @@ class StateDirectory:
                 self._lock_fd = os.open(LOCK, _FILE_FLAGS, 0o644, dir_fd=self._fd)
                 opened.callback(os.close, self._lock_fd)
                 set_mode(self._lock_fd, 0o644)
-                self.evicting = Side(self._fd, EVICTING, owner)
+                self._lock = (self._fd, LOCK, _identity(self._lock_fd))
+                self.evicting = Side(self._fd, EVICTING, owner, is_ours_alone=self._is_alone)
                 opened.callback(os.close, self.evicting.fd)
                 self.condemned = Side(self._fd, CONDEMNED, owner)
                 opened.callback(os.close, self.condemned.fd)
@@ -78,26 +79,26 @@ class StateDirectory:
         """
         try:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.evicting.is_ours_alone = filesystem_of(self._lock_fd, 0).locks_are_real
         except BlockingIOError:
             return False
         except OSError as error:
             # A filesystem without locks: each step of the protocol is one rename that only one can win.
             if error.errno not in {errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL}:
                 raise StateDirectoryError(f"can't lock {STATE_DIRECTORY}/{LOCK}: {error.strerror}") from error
+        else:
+            with contextlib.suppress(OSError):
+                self._lock_is_real = filesystem_of(self._lock_fd, 0).locks_are_real
         self._sign()
         self.prepare()
         return True
 
     def is_in_place(self) -> bool:
         """Whether its names still name what was opened: somebody may have moved it away, or have put a link there."""
-        try:
-            for dir_fd, name, identity in self._places:
-                if identity_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False)) != identity:
-                    return False
-        except OSError:
-            return False
-        return True
+        return all(_is_named(*place) for place in self._places)
+
+    def _is_alone(self) -> bool:
+        """Whether no other sidecar can act on the root: where the lock file was deleted another may hold a new one."""
+        return self._lock_is_real and _is_named(*self._lock)
 
     def prepare(self) -> None:
         """See to it that slots and ballast are there for when the disk is full.
@@ -161,6 +162,13 @@ class StateDirectory:
             # To close a file waits until it is written: on a mount that hangs by then that would hold up our end.
             if filesystem_of(self._lock_fd, 0).is_shared:
                 os.fsync(self._lock_fd)
+
+
+def _is_named(dir_fd: int, name: str, identity: tuple[int, int]) -> bool:
+    try:
+        return identity_of(os.stat(name, dir_fd=dir_fd, follow_symlinks=False)) == identity
+    except OSError:
+        return False
 
 
 def _identity(fd: int) -> tuple[int, int]:

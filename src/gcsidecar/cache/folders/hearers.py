@@ -1,4 +1,4 @@
-"""Who hears of what the census finds: a watch, that is to look out for changes, and a listener, that is to remember.
+"""Who hears of what is found of folders: a watch, that is to look out for changes, and a listener, that is to remember.
 
 Protocols, and a watch for where nothing is watched.
 """

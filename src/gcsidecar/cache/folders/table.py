@@ -1,6 +1,6 @@
 """The table of a root's folders: their figures in columns, a row each, since there may be 100,000 of them.
 
-It keeps figures and knows no disk. What one figure means stands at `Folder`, the way to a single row.
+It keeps figures and knows no disk. What one figure means stands at `FolderRecord`, the way to a single row.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ class Due(NamedTuple):
 class FirstScan:
     """The folders of a root that were there at the start, the least recently used first; nothing but they are kept.
 
-    There may be 100,000 of them at once. Those that were measured meanwhile, or are gone, are passed by.
+    There may be 100,000 of them at once. `some` goes by that order only as far as it looks back. Those that were
+    measured meanwhile, or are gone, are passed by.
     """
 
     def __init__(self) -> None:

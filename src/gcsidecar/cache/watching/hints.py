@@ -47,7 +47,7 @@ class Noted:
 
 
 class Hints:
-    """Watches one root's folders, and keeps what it hears. It is the `Watch` of that root's census.
+    """Watches one root's folders, and keeps what it hears. It is that root's `Watch`.
 
     Args:
         watcher: The process's one watcher.
@@ -148,7 +148,12 @@ class Hints:
             self._noted.everything = True
 
     def _note_folder(self, name: str, kind: ChangeKind, census: Census) -> None:
-        # What we evict is forgotten when it is gone, before its parent's watch tells of that: there is nothing to look
-        # at. What is being looked at for the first time is watched by then, and that watch tells where it goes.
-        if kind is not ChangeKind.VANISHED or census.is_known(name):
+        # What we have evicted is most often forgotten by the time its parent's watch tells of it: there is nothing to
+        # look at. What is being looked at for the first time is watched by then, or has at least been refused a watch.
+        if kind is not ChangeKind.VANISHED or census.is_known(name) or self._is_watched(name):
             self._noted.names[name] = None
+
+    def _is_watched(self, name: str) -> bool:
+        """Whether a folder is watched, or should be."""
+        watches = self._watches
+        return watches is not None and watches.descriptor_of(name) is not None
