@@ -11,11 +11,21 @@ from gcsidecar.cache.root import Root
 from gcsidecar.cache.spec import LeaseSpec, RootSpec, Seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from gcsidecar.gc.disposable import Disposable
     from gcsidecar.gc.source import DisposableSource
+
+
+def eventually(condition: Callable[[], object], within_seconds: float = 1.0) -> bool:
+    """Whether it becomes so in time."""
+    until = time.monotonic() + within_seconds
+    while not condition():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 class Tracker:

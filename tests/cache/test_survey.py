@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cache.helpers import Tracker, make_folder, spec
+from cache.helpers import Tracker, eventually, make_folder, spec
 from cache.leasing import locked, put
 from fakes import FakeClock
 from gcsidecar.cache.folders.tally import State
@@ -35,16 +35,7 @@ from gcsidecar.cache.watching.watches import OVERFLOW
 from gcsidecar.gc.clock import SYSTEM_CLOCK, Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-
-def eventually(condition: Callable[[], object], within_seconds: float = 1.0) -> bool:
-    until = time.monotonic() + within_seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
+    from collections.abc import Iterator
 
 
 class Site:

@@ -43,10 +43,10 @@ def test_each_store_that_is_known_has_a_layout_to_be_told_by() -> None:
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.title)
 def test_a_root_that_is_a_tools_own_store_is_warned_of_with_the_reason_and_a_way(kept: Kept, tmp_path: Path) -> None:
-    build(tmp_path / "root", kept.tree)
-    (problem,) = said(tmp_path, tmp_path / "root")
+    build(tmp_path / "data", kept.tree)
+    (problem,) = said(tmp_path, tmp_path / "data")
     assert problem.key == "roots[0].path"
-    assert re.fullmatch(rf'"{tmp_path}/root" is {kept.title}: \w.{{20,}}', problem.what)
+    assert re.fullmatch(rf'"{tmp_path}/data" is {kept.title}: \w.{{20,}}', problem.what)
     assert problem.remedy
 
 
@@ -60,18 +60,18 @@ def test_so_is_a_root_that_lies_in_one(kept: Kept, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.title)
 def test_behind_a_symlink_it_is_the_same(kept: Kept, tmp_path: Path) -> None:
     build(tmp_path / "store", kept.tree)
-    (tmp_path / "root").symlink_to("store")
-    assert store_around(str(tmp_path / "root")) == (str(tmp_path / "store"), store_at(str(tmp_path / "store")))
+    (tmp_path / "data").symlink_to("store")
+    assert store_around(str(tmp_path / "data")) == (str(tmp_path / "store"), store_at(str(tmp_path / "store")))
 
 
 @pytest.mark.parametrize("kept", KEPT, ids=lambda kept: kept.title)
 def test_a_folder_may_be_such_a_store_as_a_whole_but_not_be_taken_apart(kept: Kept, tmp_path: Path) -> None:
     for project in ("one", "two"):
-        build(tmp_path / "root" / project, kept.tree)
-    assert said(tmp_path, tmp_path / "root") == []
-    (problem,) = said(tmp_path, tmp_path / "root", "*/[!_]*" if kept.title != "npm's cache" else "*/*")
+        build(tmp_path / "data" / project, kept.tree)
+    assert said(tmp_path, tmp_path / "data") == []
+    (problem,) = said(tmp_path, tmp_path / "data", "*/[!_]*" if kept.title != "npm's cache" else "*/*")
     assert problem.key == "roots[0].folders"
-    assert f'takes apart "{tmp_path}/root/one", {kept.title}: ' in problem.what
+    assert f'takes apart "{tmp_path}/data/one", {kept.title}: ' in problem.what
 
 
 def test_what_lies_beside_the_caches_of_a_home_is_fine(tmp_path: Path) -> None:
@@ -83,13 +83,13 @@ def test_what_lies_beside_the_caches_of_a_home_is_fine(tmp_path: Path) -> None:
 
 
 def test_a_hub_with_a_single_model_is_fine(tmp_path: Path) -> None:
-    build(tmp_path / "root", "models--org--one/")
-    assert said(tmp_path, tmp_path / "root", "*--*") == []
+    build(tmp_path / "data", "models--org--one/")
+    assert said(tmp_path, tmp_path / "data", "*--*") == []
 
 
 def test_names_that_merely_look_alike_are_fine(tmp_path: Path) -> None:
-    build(tmp_path / "root", "blobs/\ncas/\n00/\n0/data\ntmp/\nhttp/\ncache/\n.links/\nlibrary/\nREADME\nCACHEDIR.TAG")
-    assert said(tmp_path, tmp_path / "root") == []
+    build(tmp_path / "data", "blobs/\ncas/\n00/\n0/data\ntmp/\nhttp/\ncache/\n.links/\nlibrary/\nREADME\nCACHEDIR.TAG")
+    assert said(tmp_path, tmp_path / "data") == []
 
 
 @pytest.mark.parametrize(
@@ -106,40 +106,40 @@ def test_names_that_merely_look_alike_are_fine(tmp_path: Path) -> None:
 def test_a_glob_that_covers_what_the_other_folders_hang_on_is_warned_of(
     tmp_path: Path, tree: str, folders: str, covered: str, instead: str
 ) -> None:
-    build(tmp_path / "root", tree)
-    problem, *_ = said(tmp_path, tmp_path / "root", folders)
+    build(tmp_path / "data", tree)
+    problem, *_ = said(tmp_path, tmp_path / "data", folders)
     assert problem.key == "roots[0].folders"
-    assert problem.what.startswith(f'"{folders}" covers {covered} of "{tmp_path}/root", ')
+    assert problem.what.startswith(f'"{folders}" covers {covered} of "{tmp_path}/data", ')
     assert problem.remedy == f'its units only, as "{instead}" does'
 
 
 def test_it_is_warned_of_before_there_is_anything_to_cover(tmp_path: Path) -> None:
-    build(tmp_path / "root", "models--org--one/\nmodels--org--two/")
-    (problem,) = said(tmp_path, tmp_path / "root")
+    build(tmp_path / "data", "models--org--one/\nmodels--org--two/")
+    (problem,) = said(tmp_path, tmp_path / "data")
     assert problem.what.startswith('"*" covers "blobs" of ')
 
 
 def test_a_glob_two_levels_down_is_judged_where_its_folders_lie(tmp_path: Path) -> None:
     build(
-        tmp_path / "root", f"_bazel_ann/{BASE}/\n_bazel_ann/{OTHER_BASE}/\n_bazel_ann/install/\n_bazel_ann/cache/repos/"
+        tmp_path / "data", f"_bazel_ann/{BASE}/\n_bazel_ann/{OTHER_BASE}/\n_bazel_ann/install/\n_bazel_ann/cache/repos/"
     )
-    (problem,) = said(tmp_path, tmp_path / "root", "*/*")
-    assert f'"cache" and "install" of "{tmp_path}/root/_bazel_ann", ' in problem.what
-    assert said(tmp_path, tmp_path / "root", f"*/{'?' * 32}") == []
+    (problem,) = said(tmp_path, tmp_path / "data", "*/*")
+    assert f'"cache" and "install" of "{tmp_path}/data/_bazel_ann", ' in problem.what
+    assert said(tmp_path, tmp_path / "data", f"*/{'?' * 32}") == []
 
 
 def test_a_hub_whose_models_share_payloads_is_warned_of(tmp_path: Path) -> None:
-    build(tmp_path / "root", f"{SHARED}\nmodels--org--other/")
-    (problem,) = said(tmp_path, tmp_path / "root", "*--*")
+    build(tmp_path / "data", f"{SHARED}\nmodels--org--other/")
+    (problem,) = said(tmp_path, tmp_path / "data", "*--*")
     assert problem.key == "roots[0].path"
     assert problem.what.endswith("evicting a model brings next to nothing back")
     assert "HF_HUB_DISABLE_SHARED_BLOBS=1" in problem.remedy
 
 
 def test_a_hub_that_shares_no_longer_is_fine(tmp_path: Path) -> None:
-    build(tmp_path / "root", f"{SHARED}\nmodels--org--other/")
-    (tmp_path / f"root/blobs/ab/{XET}").unlink()
-    assert said(tmp_path, tmp_path / "root", "*--*") == []
+    build(tmp_path / "data", f"{SHARED}\nmodels--org--other/")
+    (tmp_path / f"data/blobs/ab/{XET}").unlink()
+    assert said(tmp_path, tmp_path / "data", "*--*") == []
 
 
 def test_what_cannot_be_read_is_no_store(tmp_path: Path) -> None:

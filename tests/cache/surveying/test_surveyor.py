@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import needs
+from cache import helpers
 from cache.conftest import hung_mount
 from cache.trees import NOT_UTF8, fill, opened
 from children import in_child
@@ -24,18 +26,11 @@ from gcsidecar.cache.surveying.surveyor import LINGER_SECONDS, Measured, Surveyo
 from gcsidecar.cache.walking.sizes import measure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 LONELY_USER = 54_321  # one without any process, so that its limit of them is ours to set
 
-
-def eventually(condition: Callable[[], object], within_seconds: float = 20.0) -> bool:
-    until = time.monotonic() + within_seconds
-    while not condition():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.005)
-    return True
+eventually = partial(helpers.eventually, within_seconds=20.0)
 
 
 def processes() -> list[int]:
@@ -83,7 +78,7 @@ def all_of(made: Surveyor, within_seconds: float = 60.0) -> list[Measured]:
         found.extend(made.take())
         return not made.waiting
 
-    assert eventually(is_done, within_seconds)
+    assert eventually(is_done, within_seconds=within_seconds)
     return found
 
 
@@ -177,7 +172,7 @@ def test_at_rest_it_has_no_thread_and_no_process(tmp_path: Path) -> None:
             made.measure(names)
             assert len(all_of(made)) == 3
             assert processes()
-            assert eventually(lambda: threading.active_count() == threads, LINGER_SECONDS + 20)
+            assert eventually(lambda: threading.active_count() == threads, within_seconds=LINGER_SECONDS + 20)
             assert processes() == []
 
 
